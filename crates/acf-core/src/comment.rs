@@ -1,0 +1,352 @@
+//! Every word that acf says in a tracker, and what it does to an issue along with it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::claim::Claim;
+use crate::issue::{Status, label};
+use crate::receipt::Receipt;
+use crate::run::{Failure, Outcome, RunId, RunRecord, Target};
+use crate::tracker::Change;
+
+/// What marks a run's comment, so that it is never said twice.
+#[must_use]
+pub fn marker(run: &RunId) -> String {
+    format!("acf:run:{run}")
+}
+
+/// Returns the changes that tell the tracker of a run's end.
+///
+/// `max_attempts` is the cap that the issue was tried under.
+#[must_use]
+pub fn report(record: &RunRecord, claim: &Claim, max_attempts: u32) -> Vec<Change> {
+    let comment = |body| Change::Comment { marker: Some(marker(&record.run)), body };
+    match &record.outcome {
+        Outcome::Landed { target, plan, .. } => {
+            let mut changes = vec![comment(landed(record))];
+            match (target, plan) {
+                (_, Some(_)) => {
+                    changes.push(Change::Transition(Status::AwaitingPlanReview));
+                    changes.push(Change::Unassign);
+                }
+                (Target::Trunk, None) => changes.push(Change::Transition(Status::Done)),
+                (Target::Feature, None) => changes.push(Change::Transition(Status::InReview)),
+            }
+            changes
+        }
+        Outcome::Failed(failure) => {
+            let mut changes = vec![comment(failed(record, failure, max_attempts))];
+            changes.extend(give_back(claim));
+            if record.blocked {
+                changes.push(Change::AddLabel(label::BLOCKED.into()));
+            }
+            changes
+        }
+        Outcome::Interrupted => give_back(claim).into(),
+    }
+}
+
+/// Returns the changes that give an issue back as it was found. The status comes last: until it has
+/// changed, the issue is seen to be in need of giving back.
+#[must_use]
+pub fn give_back(claim: &Claim) -> [Change; 2] {
+    [Change::Unassign, Change::Transition(claim.found_status.clone())]
+}
+
+fn landed(record: &RunRecord) -> String {
+    let Outcome::Landed { commit, branch, diverted, plan, .. } = &record.outcome else {
+        return String::new();
+    };
+    let commit = commit.short();
+    let headline = match plan {
+        Some(path) => format!(
+            "acf wrote a plan: {path} in {commit} on {branch}. To approve it, move the issue to Plan Approved or \
+             add the label {}.",
+            label::PLAN_APPROVED
+        ),
+        None => format!("acf implemented this in {commit} on {branch}."),
+    };
+    let why = diverted.as_ref().map(|why| format!(" It is not on the trunk: {why}.")).unwrap_or_default();
+    format!("{headline}{why}\n\n{}", receipt_table(&record.receipt, record, Some(commit)))
+}
+
+fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
+    let attempt = record.receipt.attempt;
+    let consequence = if record.blocked {
+        format!(
+            "That was attempt {attempt} of {max_attempts}: remove the label acf-blocked to have it tried again"
+        )
+    } else {
+        format!("That was attempt {attempt} of {max_attempts}; it will be tried again")
+    };
+    let mut body = format!("acf gave this back: {}. {consequence}.", failure.reason);
+    if let Some(evidence) = &failure.evidence {
+        let _ = write!(body, "\n\n{}", crate::prompt::fence(evidence));
+    }
+    format!("{body}\n\n{}", receipt_table(&record.receipt, record, None))
+}
+
+/// Renders a receipt as the Markdown table that a tracker shows.
+fn receipt_table(receipt: &Receipt, record: &RunRecord, commit: Option<&str>) -> String {
+    let mut table = format!("| | |\n|---|---|\n| agent | {} |\n", agent_line(receipt));
+    if let Some(gate) = gate_line(receipt) {
+        let on = commit.map(|commit| format!(", on a clean checkout of {commit}")).unwrap_or_default();
+        let _ = writeln!(table, "| gate | {gate}{on} |");
+    }
+    let _ = writeln!(
+        table,
+        "| run | {} attempt, {}, worker {}{}{} |",
+        ordinal(receipt.attempt),
+        duration(Duration::from_millis(receipt.duration_ms)),
+        record.worker,
+        match receipt.fix_rounds {
+            0 => String::new(),
+            1 => " · 1 fix round".into(),
+            n => format!(" · {n} fix rounds"),
+        },
+        if receipt.resumed { " · took up interrupted work" } else { "" },
+    );
+    table
+}
+
+/// Says in one line which agent ran and what it used.
+#[must_use]
+pub fn agent_line(receipt: &Receipt) -> String {
+    let usage = receipt.usage;
+    let mut line = receipt.agent.clone();
+    if let Some(model) = &receipt.model {
+        let _ = write!(line, ", {model}");
+    }
+    if usage.turns > 0 {
+        let _ = write!(line, " · {} turns", usage.turns);
+    }
+    if usage.input_tokens + usage.output_tokens > 0 {
+        let _ = write!(line, " · {} in, {} out", tokens(usage.input_tokens), tokens(usage.output_tokens));
+    }
+    if let Some(cost) = usage.cost_usd {
+        let _ = write!(line, " · ${cost:.2}");
+    }
+    line
+}
+
+/// Says in one line what the gate's commands showed; nothing where there is no gate.
+#[must_use]
+pub fn gate_line(receipt: &Receipt) -> Option<String> {
+    let checks = receipt.gate.iter().map(|check| {
+        let exit = check.exit_code.map_or("was ended".into(), |code| format!("exit {code}"));
+        format!("`{}` {exit} ({})", check.command, duration(Duration::from_millis(check.duration_ms)))
+    });
+    let line = checks.collect::<Vec<_>>().join(", ");
+    (!line.is_empty()).then_some(line)
+}
+
+/// Writes a number of tokens the short way: `612`, `41k`.
+fn tokens(count: u64) -> String {
+    if count < 1000 { count.to_string() } else { format!("{}k", (count + 500) / 1000) }
+}
+
+/// Writes a duration as people read it: `0.3 s`, `12 s`, `6 min 04 s`, `1 h 02 min`.
+#[must_use]
+pub fn duration(duration: Duration) -> String {
+    let secs = duration.as_secs();
+    match secs {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..60 => format!("{secs} s"),
+        60..3600 => format!("{} min {:02} s", secs / 60, secs % 60),
+        _ => format!("{} h {:02} min", secs / 3600, secs % 3600 / 60),
+    }
+}
+
+fn ordinal(n: u32) -> String {
+    let suffix = match (n % 10, n % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{n}{suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::issue::{Issue, Stage};
+    use crate::receipt::{CheckResult, Usage};
+    use crate::run::tests::{landed as landed_record, record};
+    use crate::run::{FailureKind, WorkerId};
+
+    fn claim() -> Claim {
+        let issue = Issue {
+            key: "TODO-3".parse().unwrap(),
+            summary: "Say hello".into(),
+            description: String::new(),
+            status: Status::PlanApproved,
+            assignee: None,
+            labels: BTreeSet::new(),
+            url: None,
+            identity: None,
+        };
+        let (worker, run) = (WorkerId::new("w1"), RunId::new("r1"));
+        Claim::new(&issue, Stage::Implementation, worker, run, Timestamp::UNIX_EPOCH, Duration::from_secs(60))
+    }
+
+    fn receipt() -> Receipt {
+        Receipt {
+            agent: "claude 2.1".into(),
+            model: Some("sonnet".into()),
+            usage: Usage { turns: 14, input_tokens: 41_200, output_tokens: 612, cost_usd: Some(0.31) },
+            gate: vec![CheckResult { command: "make check".into(), exit_code: Some(0), duration_ms: 12_400 }],
+            resumed: false,
+            fix_rounds: 1,
+            attempt: 2,
+            agent_ms: 300_000,
+            duration_ms: 364_000,
+        }
+    }
+
+    fn told(record: RunRecord) -> String {
+        let mut text = String::new();
+        for change in report(&RunRecord { receipt: receipt(), ..record }, &claim(), 3) {
+            match change {
+                Change::Comment { marker, body } => {
+                    let _ = writeln!(text, "comment ({}):\n{body}", marker.unwrap());
+                }
+                other => {
+                    let _ = writeln!(text, "{other:?}");
+                }
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn landed_work_is_told_with_its_receipt_and_done() {
+        insta::assert_snapshot!(told(landed_record(5)), @r"
+        comment (acf:run:r1):
+        acf implemented this in 4be19c2 on main.
+
+        | | |
+        |---|---|
+        | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
+        | gate | `make check` exit 0 (12 s), on a clean checkout of 4be19c2 |
+        | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
+
+        Transition(Done)
+        ");
+    }
+
+    fn landed_on(target: Target, diverted: Option<&str>, plan: Option<&str>) -> RunRecord {
+        let outcome = Outcome::Landed {
+            commit: crate::run::CommitId::new("4be19c2aa"),
+            branch: if target == Target::Trunk { "main" } else { "feature/TODO-3" }.into(),
+            target,
+            diverted: diverted.map(Into::into),
+            plan: plan.map(Into::into),
+        };
+        record(outcome, 5)
+    }
+
+    #[test]
+    fn diverted_work_goes_to_review_and_says_why() {
+        let told = told(landed_on(Target::Feature, Some("the trunk moved 5 times"), None));
+        assert!(
+            told.contains("in 4be19c2 on feature/TODO-3. It is not on the trunk: the trunk moved 5 times.\n")
+        );
+        assert!(told.ends_with("Transition(InReview)\n"));
+    }
+
+    #[test]
+    fn a_plan_asks_for_its_approval() {
+        let told = told(landed_on(Target::Trunk, None, Some("plans/TODO-3.md")));
+        assert!(told.contains(
+            "acf wrote a plan: plans/TODO-3.md in 4be19c2 on main. To approve it, move the issue to Plan Approved \
+             or add the label plan-approved."
+        ));
+        assert!(told.ends_with("Transition(AwaitingPlanReview)\nUnassign\n"));
+    }
+
+    #[test]
+    fn a_failure_gives_the_issue_back_as_it_was_found() {
+        let failure = Failure::new(FailureKind::GateFailed, "`make check` exit 2").with_evidence("boom");
+        insta::assert_snapshot!(told(record(Outcome::Failed(failure), 5)), @r"
+        comment (acf:run:r1):
+        acf gave this back: `make check` exit 2. That was attempt 2 of 3; it will be tried again.
+
+        ````text
+        boom
+        ````
+
+        | | |
+        |---|---|
+        | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
+        | gate | `make check` exit 0 (12 s) |
+        | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
+
+        Unassign
+        Transition(PlanApproved)
+        ");
+    }
+
+    #[test]
+    fn the_last_failure_blocks_the_issue() {
+        let failure = Failure::new(FailureKind::NoChange, "the agent changed nothing");
+        let told = told(RunRecord { blocked: true, ..record(Outcome::Failed(failure), 5) });
+        assert!(
+            told.contains("That was attempt 2 of 3: remove the label acf-blocked to have it tried again.")
+        );
+        assert!(told.ends_with("AddLabel(\"acf-blocked\")\n"), "{told}");
+    }
+
+    #[test]
+    fn an_interrupted_run_says_nothing() {
+        assert_eq!(told(record(Outcome::Interrupted, 5)), "Unassign\nTransition(PlanApproved)\n");
+    }
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        let durations = [0, 340, 9_999, 10_000, 59_900, 60_000, 364_000, 3_600_000, 3_725_000];
+        let written = durations.map(|ms| duration(Duration::from_millis(ms)));
+        assert_eq!(
+            written,
+            [
+                "0.0 s",
+                "0.3 s",
+                "10.0 s",
+                "10 s",
+                "59 s",
+                "1 min 00 s",
+                "6 min 04 s",
+                "1 h 00 min",
+                "1 h 02 min"
+            ]
+        );
+        let ordinals = [1, 2, 3, 4, 11, 12, 13, 21, 102, 111].map(ordinal);
+        assert_eq!(ordinals, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd", "111th"]);
+        assert_eq!([0, 999, 1000, 1499, 1500].map(tokens), ["0", "999", "1k", "1k", "2k"]);
+    }
+
+    #[test]
+    fn a_receipt_leaves_out_what_is_not_known() {
+        let bare = Receipt { agent: "script".into(), ..Receipt::default() };
+        assert_eq!(agent_line(&bare), "script");
+        assert_eq!(gate_line(&bare), None);
+        let ended = CheckResult { command: "make".into(), exit_code: None, duration_ms: 0 };
+        let ended = Receipt { gate: vec![ended], ..bare };
+        assert_eq!(gate_line(&ended).unwrap(), "`make` was ended (0.0 s)");
+    }
+
+    #[test]
+    fn tokens_are_told_even_where_they_went_one_way_only() {
+        let used = |input_tokens, output_tokens| {
+            let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
+            agent_line(&Receipt { agent: "script".into(), usage, ..Receipt::default() })
+        };
+        assert_eq!(used(0, 612), "script · 0 in, 612 out");
+        assert_eq!(used(612, 0), "script · 612 in, 0 out");
+    }
+}

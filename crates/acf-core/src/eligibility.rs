@@ -1,0 +1,430 @@
+//! Whether a worker would take an issue now, and if not, why not: pure functions.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::issue::{Issue, Stage, Status, label};
+use crate::run::{AttemptLimits, History, Target, WorkerId};
+
+/// What the operator decided about which issues are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether every issue needs an approved plan, unless it says otherwise (`PLAN_BY_DEFAULT`).
+    pub plan_by_default: bool,
+    /// Whether work goes to `feature/KEY`, unless the issue says otherwise (`FEATURE_BRANCHES`).
+    pub feature_branches: bool,
+    /// Labels that an issue has to carry (`REQUIRED_LABELS`).
+    pub required_labels: BTreeSet<String>,
+    /// How often an issue is tried.
+    pub attempts: AttemptLimits,
+}
+
+/// Who holds an issue's claim, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimView {
+    /// Nobody does.
+    None,
+    /// A claim exists; what it says has not been read, or cannot be.
+    Unread,
+    /// That worker does.
+    Held(WorkerId),
+}
+
+/// One predicate of eligibility, and what it found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Whether it lets the issue pass.
+    pub ok: bool,
+    /// What was found.
+    pub says: String,
+    /// What would change that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    fn yes(says: impl Into<String>) -> Self {
+        Self { ok: true, says: says.into(), remedy: None }
+    }
+
+    fn no(says: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { ok: false, says: says.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// Whether a worker would take the issue, predicate by predicate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// What each predicate found, in the order in which they are judged.
+    pub findings: Vec<Finding>,
+}
+
+impl Verdict {
+    /// Tells whether the issue is taken.
+    #[must_use]
+    pub fn is_eligible(&self) -> bool {
+        self.findings.iter().all(|finding| finding.ok)
+    }
+
+    /// Returns the first reason why not.
+    #[must_use]
+    pub fn first_obstacle(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| !finding.ok)
+    }
+}
+
+/// Judges what the tracker alone says of an issue; [`judge`] adds claims and past runs.
+#[must_use]
+pub fn judge_issue(issue: &Issue, stage: Stage, rules: &Rules) -> Verdict {
+    let mut findings = vec![status(issue, stage), assignee(issue)];
+    findings.extend(plan(issue, stage, rules));
+    findings.extend(required_labels(issue, rules));
+    findings.extend(blocked(issue));
+    Verdict { findings }
+}
+
+/// Judges whether a worker of that stage would take the issue now.
+#[must_use]
+pub fn judge(
+    issue: &Issue,
+    stage: Stage,
+    rules: &Rules,
+    claim: &ClaimView,
+    history: &History,
+    now: Timestamp,
+) -> Verdict {
+    let mut verdict = judge_issue(issue, stage, rules);
+    verdict.findings.push(no_claim(claim));
+    verdict.findings.push(attempts(stage, rules, history, now));
+    verdict
+}
+
+/// Decides where the work of an issue is to land.
+#[must_use]
+pub fn target(issue: &Issue, stage: Stage, rules: &Rules) -> Target {
+    let wants_branch = issue.has_label(label::NEEDS_BRANCH) || rules.feature_branches;
+    let on_a_branch = wants_branch && !issue.has_label(label::SKIP_BRANCH);
+    match stage {
+        Stage::Implementation if on_a_branch => Target::Feature,
+        Stage::Implementation | Stage::Planning => Target::Trunk,
+    }
+}
+
+fn needs_plan(issue: &Issue, rules: &Rules) -> bool {
+    let wanted = issue.has_label(label::NEEDS_PLAN) || rules.plan_by_default;
+    wanted && !issue.has_label(label::SKIP_PLAN)
+}
+
+fn has_approved_plan(issue: &Issue) -> bool {
+    issue.status == Status::PlanApproved || issue.has_label(label::PLAN_APPROVED)
+}
+
+/// Tells whether an issue's status is one from which the stage starts.
+#[must_use]
+pub fn starts(issue: &Issue, stage: Stage) -> bool {
+    match (stage, &issue.status) {
+        (_, Status::ToDo) | (Stage::Implementation, Status::PlanApproved) => true,
+        // The label approves the plan as well as the status does.
+        (Stage::Implementation, Status::AwaitingPlanReview) => issue.has_label(label::PLAN_APPROVED),
+        _ => false,
+    }
+}
+
+fn status(issue: &Issue, stage: Stage) -> Finding {
+    if starts(issue, stage) {
+        Finding::yes(format!("open, status {}", issue.status))
+    } else {
+        let wanted = match stage {
+            Stage::Planning => "move it to To Do",
+            Stage::Implementation => "move it to To Do or Plan Approved",
+        };
+        Finding::no(format!("status {}", issue.status), wanted)
+    }
+}
+
+fn assignee(issue: &Issue) -> Finding {
+    match &issue.assignee {
+        None => Finding::yes("unassigned"),
+        Some(account) => Finding::no(format!("assigned to {account}"), "unassign it"),
+    }
+}
+
+fn plan(issue: &Issue, stage: Stage, rules: &Rules) -> Option<Finding> {
+    let needed = needs_plan(issue, rules);
+    let approved = has_approved_plan(issue);
+    let wanted_by = if issue.has_label(label::NEEDS_PLAN) { "label needs-plan" } else { "PLAN_BY_DEFAULT" };
+    match stage {
+        Stage::Implementation if !needed => None,
+        Stage::Implementation if approved => Some(Finding::yes("plan approved")),
+        Stage::Implementation => Some(Finding::no(
+            format!("{wanted_by}, and no approved plan"),
+            "a planner would take it; or add skip-plan",
+        )),
+        Stage::Planning if approved => {
+            Some(Finding::no("its plan is approved", "an implementation worker would take it"))
+        }
+        Stage::Planning if needed => Some(Finding::yes(format!("{wanted_by}: a plan is wanted"))),
+        Stage::Planning => Some(Finding::no("no plan is wanted", "add needs-plan")),
+    }
+}
+
+fn required_labels(issue: &Issue, rules: &Rules) -> Option<Finding> {
+    let missing: Vec<_> = rules.required_labels.difference(&issue.labels).map(String::as_str).collect();
+    match (rules.required_labels.is_empty(), missing.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(Finding::yes("carries the required labels")),
+        (false, false) => {
+            let missing = missing.join(", ");
+            Some(Finding::no(format!("lacks the required label {missing}"), "add it"))
+        }
+    }
+}
+
+fn blocked(issue: &Issue) -> Option<Finding> {
+    issue
+        .has_label(label::BLOCKED)
+        .then(|| Finding::no("label acf-blocked: every attempt failed", "fix the cause and remove the label"))
+}
+
+fn no_claim(claim: &ClaimView) -> Finding {
+    let remedy = "it is released when the run ends, or expires if the worker died";
+    match claim {
+        ClaimView::None => Finding::yes("no live claim"),
+        ClaimView::Unread => Finding::no("claimed by a worker", remedy),
+        ClaimView::Held(worker) => Finding::no(format!("claimed by worker {worker}"), remedy),
+    }
+}
+
+fn attempts(stage: Stage, rules: &Rules, history: &History, now: Timestamp) -> Finding {
+    let max = rules.attempts.max_attempts;
+    let this_one = history.failed_attempts(stage) + 1;
+    match history.not_before(stage, rules.attempts) {
+        Some(not_before) if now < not_before => {
+            let wait_secs = (not_before.as_second() - now.as_second()).max(1);
+            Finding::no(
+                format!("attempt {this_one} of {max} in {wait_secs} s"),
+                "wait; the last attempt failed, `acf runs` says why",
+            )
+        }
+        _ => Finding::yes(format!("attempt {this_one} of {max}, no backoff")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::run::tests::failed;
+
+    fn issue() -> Issue {
+        Issue {
+            key: "ACF-12".parse().unwrap(),
+            summary: "Rate-limit the export endpoint".into(),
+            description: String::new(),
+            status: Status::ToDo,
+            assignee: None,
+            labels: BTreeSet::new(),
+            url: None,
+            identity: None,
+        }
+    }
+
+    fn labelled(labels: &[&str]) -> Issue {
+        Issue { labels: labels.iter().map(ToString::to_string).collect(), ..issue() }
+    }
+
+    fn obstacle(issue: &Issue, stage: Stage, rules: &Rules) -> String {
+        judge_issue(issue, stage, rules)
+            .first_obstacle()
+            .map_or("none".into(), |finding| finding.says.clone())
+    }
+
+    fn now(secs: i64) -> Timestamp {
+        Timestamp::from_second(secs).unwrap()
+    }
+
+    #[test]
+    fn an_open_unassigned_issue_is_taken_by_an_implementation_worker_only() {
+        assert_eq!(obstacle(&issue(), Stage::Implementation, &Rules::default()), "none");
+        assert_eq!(obstacle(&issue(), Stage::Planning, &Rules::default()), "no plan is wanted");
+    }
+
+    #[test]
+    fn only_the_starting_statuses_are_taken() {
+        let taken_in = |stage| {
+            Status::KNOWN
+                .into_iter()
+                .chain([Status::Other("Backlog".into())])
+                .filter(|status| status_ok(status.clone(), stage))
+                .collect::<Vec<_>>()
+        };
+        fn status_ok(status: Status, stage: Stage) -> bool {
+            super::status(&Issue { status, ..issue() }, stage).ok
+        }
+        assert_eq!(taken_in(Stage::Planning), [Status::ToDo]);
+        assert_eq!(taken_in(Stage::Implementation), [Status::ToDo, Status::PlanApproved]);
+    }
+
+    #[test]
+    fn labels_decide_who_takes_an_issue() {
+        let by_default = Rules { plan_by_default: true, ..Rules::default() };
+        let check = |labels: &[&str], rules: &Rules| {
+            let takes = |stage| judge_issue(&labelled(labels), stage, rules).is_eligible();
+            (takes(Stage::Planning), takes(Stage::Implementation))
+        };
+        let plain = Rules::default();
+        assert_eq!(check(&[], &plain), (false, true));
+        assert_eq!(check(&["needs-plan"], &plain), (true, false));
+        assert_eq!(check(&["needs-plan", "skip-plan"], &plain), (false, true));
+        assert_eq!(check(&["needs-plan", "plan-approved"], &plain), (false, true));
+        assert_eq!(check(&["acf-blocked"], &plain), (false, false));
+        assert_eq!(check(&[], &by_default), (true, false));
+        assert_eq!(check(&["skip-plan"], &by_default), (false, true));
+    }
+
+    #[test]
+    fn an_approved_plan_is_implemented_not_planned_again() {
+        let approved = Issue { status: Status::PlanApproved, ..labelled(&["needs-plan"]) };
+        assert_eq!(obstacle(&approved, Stage::Implementation, &Rules::default()), "none");
+        assert_eq!(obstacle(&approved, Stage::Planning, &Rules::default()), "status Plan Approved");
+    }
+
+    #[test]
+    fn the_label_approves_a_plan_that_awaits_review() {
+        let awaiting = |labels| Issue { status: Status::AwaitingPlanReview, ..labelled(labels) };
+        let rules = Rules::default();
+        assert_eq!(obstacle(&awaiting(&["plan-approved"]), Stage::Implementation, &rules), "none");
+        assert_ne!(obstacle(&awaiting(&["plan-approved"]), Stage::Planning, &rules), "none");
+        assert_ne!(obstacle(&awaiting(&["needs-plan"]), Stage::Implementation, &rules), "none");
+    }
+
+    #[test]
+    fn an_assigned_issue_is_left_alone() {
+        let assigned = Issue { assignee: Some("ada".into()), ..issue() };
+        assert_eq!(obstacle(&assigned, Stage::Implementation, &Rules::default()), "assigned to ada");
+    }
+
+    #[test]
+    fn missing_required_labels_are_named() {
+        let rules = Rules { required_labels: ["acf".into(), "ready".into()].into(), ..Rules::default() };
+        assert_eq!(
+            obstacle(&labelled(&["acf"]), Stage::Implementation, &rules),
+            "lacks the required label ready"
+        );
+        assert_eq!(obstacle(&labelled(&["acf", "ready"]), Stage::Implementation, &rules), "none");
+    }
+
+    #[test]
+    fn a_claimed_issue_is_left_alone_and_its_holder_named() {
+        let judged = |claim| {
+            judge(&issue(), Stage::Implementation, &Rules::default(), &claim, &History::default(), now(0))
+        };
+        assert!(judged(ClaimView::None).is_eligible());
+        let held = judged(ClaimView::Held(WorkerId::new("w7")));
+        assert_eq!(held.first_obstacle().unwrap().says, "claimed by worker w7");
+        assert!(!judged(ClaimView::Unread).is_eligible());
+    }
+
+    #[test]
+    fn a_failed_issue_waits_for_its_backoff() {
+        let judged = |at| {
+            let history = History::of(None, [failed(100), failed(200)]);
+            judge(&issue(), Stage::Implementation, &Rules::default(), &ClaimView::None, &history, now(at))
+        };
+        assert_eq!(judged(205).first_obstacle().unwrap().says, "attempt 3 of 3 in 15 s");
+        assert_eq!(judged(219).first_obstacle().unwrap().says, "attempt 3 of 3 in 1 s");
+        assert!(judged(220).is_eligible());
+    }
+
+    #[test]
+    fn the_branch_is_decided_by_labels_over_the_default() {
+        let branches = Rules { feature_branches: true, ..Rules::default() };
+        let plain = Rules::default();
+        let lands = |labels: &[&str], rules: &Rules| target(&labelled(labels), Stage::Implementation, rules);
+        assert_eq!(lands(&[], &plain), Target::Trunk);
+        assert_eq!(lands(&["needs-branch"], &plain), Target::Feature);
+        assert_eq!(lands(&[], &branches), Target::Feature);
+        assert_eq!(lands(&["skip-branch"], &branches), Target::Trunk);
+        assert_eq!(lands(&["needs-branch", "skip-branch"], &plain), Target::Trunk);
+        assert_eq!(target(&issue(), Stage::Planning, &branches), Target::Trunk);
+    }
+
+    #[test]
+    fn an_explanation_reads_well() {
+        let judged = judge(
+            &labelled(&["needs-plan"]),
+            Stage::Implementation,
+            &Rules::default(),
+            &ClaimView::None,
+            &History::default(),
+            now(0),
+        );
+        insta::assert_json_snapshot!(judged, @r#"
+        {
+          "findings": [
+            {
+              "ok": true,
+              "says": "open, status To Do"
+            },
+            {
+              "ok": true,
+              "says": "unassigned"
+            },
+            {
+              "ok": false,
+              "says": "label needs-plan, and no approved plan",
+              "remedy": "a planner would take it; or add skip-plan"
+            },
+            {
+              "ok": true,
+              "says": "no live claim"
+            },
+            {
+              "ok": true,
+              "says": "attempt 1 of 3, no backoff"
+            }
+          ]
+        }
+        "#);
+    }
+
+    proptest! {
+        /// No issue is wanted by planners and implementation workers at once, whatever its state.
+        #[test]
+        fn never_eligible_for_both_stages(
+            status in prop::sample::select(Status::KNOWN.to_vec()),
+            labels in prop::collection::btree_set(prop::sample::select(vec![
+                "needs-plan", "skip-plan", "plan-approved", "needs-branch", "acf-blocked", "bug",
+            ]), 0..6),
+            plan_by_default: bool,
+        ) {
+            let labels: Vec<_> = labels.into_iter().collect();
+            let issue = Issue { status, ..labelled(&labels) };
+            let rules = Rules { plan_by_default, ..Rules::default() };
+            let both = [Stage::Planning, Stage::Implementation]
+                .into_iter()
+                .all(|stage| judge_issue(&issue, stage, &rules).is_eligible());
+            prop_assert!(!both);
+        }
+
+        /// An open, unassigned, unblocked issue is always wanted by somebody: none is forgotten.
+        #[test]
+        fn an_open_issue_is_always_wanted_by_one_stage(
+            labels in prop::collection::btree_set(prop::sample::select(vec![
+                "needs-plan", "skip-plan", "plan-approved", "needs-branch", "bug",
+            ]), 0..5),
+            plan_by_default: bool,
+        ) {
+            let labels: Vec<_> = labels.into_iter().collect();
+            let issue = labelled(&labels);
+            let rules = Rules { plan_by_default, ..Rules::default() };
+            let one = [Stage::Planning, Stage::Implementation]
+                .into_iter()
+                .any(|stage| judge_issue(&issue, stage, &rules).is_eligible());
+            prop_assert!(one);
+        }
+    }
+}

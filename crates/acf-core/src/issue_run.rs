@@ -1,0 +1,604 @@
+//! The decisions within a run, from the agent's first round to its end: a pure step machine.
+//!
+//! The worker performs an [`Action`], tells what came of it as an [`Event`], and gets the next
+//! action. Nothing here loops forever: fix rounds, waits and lost races are all counted.
+
+use std::time::Duration;
+
+use crate::agent::AgentOutcome;
+use crate::issue::Stage;
+use crate::policy::Regate;
+use crate::run::{Failure, FailureKind, Target};
+
+/// After that many lost races for the trunk, work goes to a feature branch.
+pub const MAX_LOST_RACES: u32 = 5;
+/// How often a run waits for a rate limit to pass.
+pub const MAX_WAITS: u32 = 5;
+/// A rate limit that lasts longer than this ends the run.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+/// The first wait where a rate limit does not say how long it lasts; it doubles each time.
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+
+/// Why the agent is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// For the first time, with the whole prompt.
+    First,
+    /// Again with the same words, after a rate limit.
+    Again,
+    /// To mend what is wrong with its work.
+    Fix(Feedback),
+}
+
+/// What is wrong with the agent's work, for a fix round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// The gate failed.
+    Gate {
+        /// Which command failed, and how.
+        reason: String,
+        /// The end of its output.
+        evidence: String,
+    },
+    /// The work does not go together with what landed meanwhile; the checkout holds both, with
+    /// conflict markers in these files.
+    Conflict {
+        /// The files.
+        files: Vec<String>,
+    },
+    /// The work cannot be published as it is.
+    Unpublishable {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// What the worker is to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Run the agent.
+    RunAgent(Round),
+    /// Make a commit of what is in the checkout.
+    Collect,
+    /// Run the gate on that commit.
+    Gate,
+    /// Push that commit.
+    Push(Target),
+    /// Put that commit on top of the branch as it is now.
+    Rebase,
+    /// Wait for a rate limit to pass.
+    Wait(Duration),
+    /// Report and release.
+    End(Conclusion),
+}
+
+/// What came of an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The agent ended.
+    AgentEnded(AgentOutcome),
+    /// The wait is over.
+    Waited,
+    /// The checkout was looked at.
+    Collected(Collected),
+    /// The gate ended.
+    GateEnded(GateOutcome),
+    /// The push ended.
+    Pushed(PushOutcome),
+    /// The rebase ended.
+    Rebased(Rebased),
+    /// The worker is told to stop.
+    StopRequested,
+    /// Another worker has the claim.
+    ClaimLost,
+    /// Something that is not the agent's fault went wrong.
+    Broke(Failure),
+}
+
+/// What the checkout holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Collected {
+    /// Nothing but what was checked out.
+    Nothing,
+    /// Work, now in a commit.
+    Work,
+    /// Work that cannot be published as it is.
+    Unpublishable(String),
+}
+
+/// What the gate said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GateOutcome {
+    /// Every command exited 0.
+    Passed,
+    /// One did not.
+    Failed {
+        /// Which, and how.
+        reason: String,
+        /// The end of its output.
+        evidence: String,
+    },
+}
+
+/// What came of a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushOutcome {
+    /// The work is on the branch.
+    Landed,
+    /// The branch has moved.
+    BranchMoved,
+    /// The remote does not take pushes to this branch.
+    BranchRefused(String),
+}
+
+/// What came of a rebase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebased {
+    /// The work is on top of the branch now.
+    Clean {
+        /// Whether what came in touches files that the work touches too.
+        overlaps: bool,
+    },
+    /// Everything that the work does is on the branch already.
+    Nothing,
+    /// It does not go together; the checkout was made ready for a fix round.
+    Conflict {
+        /// The files with conflict markers.
+        files: Vec<String>,
+    },
+}
+
+/// How a run ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// The work is on the branch.
+    Landed {
+        /// Which kind of branch.
+        target: Target,
+        /// Why it is not the trunk, though the trunk was meant.
+        diverted: Option<String>,
+    },
+    /// The run failed.
+    Failed(Failure),
+    /// The worker was told to stop.
+    Interrupted,
+    /// Another worker has the claim: nothing more may be written.
+    ClaimLost,
+}
+
+/// What a run is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Planning or implementation.
+    pub stage: Stage,
+    /// Where the work is to land.
+    pub target: Target,
+    /// How often work goes back to the agent.
+    pub max_fixes: u32,
+    /// When work is checked again after a rebase.
+    pub regate: Regate,
+    /// Whether there is any check to run.
+    pub has_gate: bool,
+}
+
+/// One run, from the agent's first round to its end.
+#[derive(Clone, Debug)]
+pub struct IssueRun {
+    terms: Terms,
+    target: Target,
+    diverted: Option<String>,
+    fix_rounds: u32,
+    waits: u32,
+    lost_races: u32,
+}
+
+impl IssueRun {
+    /// Begins a run; its first action is [`Action::RunAgent`] with [`Round::First`].
+    #[must_use]
+    pub fn begin(terms: Terms) -> (Self, Action) {
+        let run =
+            Self { terms, target: terms.target, diverted: None, fix_rounds: 0, waits: 0, lost_races: 0 };
+        (run, Action::RunAgent(Round::First))
+    }
+
+    /// Returns how many fix rounds there were.
+    #[must_use]
+    pub fn fix_rounds(&self) -> u32 {
+        self.fix_rounds
+    }
+
+    /// Returns why the work goes to a feature branch, if the trunk was meant.
+    #[must_use]
+    pub fn diverted(&self) -> Option<&str> {
+        self.diverted.as_deref()
+    }
+
+    /// Decides what to do after that event.
+    pub fn on(&mut self, event: Event) -> Action {
+        match event {
+            Event::AgentEnded(outcome) => self.after_agent(outcome),
+            Event::Waited => Action::RunAgent(Round::Again),
+            Event::Collected(collected) => self.after_collecting(collected),
+            Event::GateEnded(GateOutcome::Passed) => Action::Push(self.target),
+            Event::GateEnded(GateOutcome::Failed { reason, evidence }) => {
+                let failure =
+                    Failure::new(FailureKind::GateFailed, reason.clone()).with_evidence(evidence.clone());
+                self.fix_or_fail(Feedback::Gate { reason, evidence }, failure)
+            }
+            Event::Pushed(outcome) => self.after_push(outcome),
+            Event::Rebased(rebased) => self.after_rebase(rebased),
+            Event::StopRequested => Action::End(Conclusion::Interrupted),
+            Event::ClaimLost => Action::End(Conclusion::ClaimLost),
+            Event::Broke(failure) => Action::End(Conclusion::Failed(failure)),
+        }
+    }
+
+    fn after_agent(&mut self, outcome: AgentOutcome) -> Action {
+        match outcome {
+            AgentOutcome::Finished => Action::Collect,
+            AgentOutcome::RateLimited { retry_after } => self.wait_or_fail(retry_after),
+            AgentOutcome::Crashed { exit_code, message } => {
+                let how = match exit_code {
+                    Some(code) => format!("the agent exited with code {code}"),
+                    None => "the agent was ended by a signal".to_owned(),
+                };
+                fail(Failure::new(FailureKind::AgentCrashed, how).with_evidence(message.unwrap_or_default()))
+            }
+            AgentOutcome::TimedOut => {
+                fail(Failure::new(FailureKind::AgentTimedOut, "the agent ran longer than its time limit"))
+            }
+            AgentOutcome::Stalled => {
+                fail(Failure::new(FailureKind::AgentStalled, "the agent was silent for too long"))
+            }
+            AgentOutcome::Stopped => Action::End(Conclusion::Interrupted),
+        }
+    }
+
+    fn wait_or_fail(&mut self, retry_after: Option<Duration>) -> Action {
+        let wait = retry_after.unwrap_or(FIRST_WAIT * 2u32.pow(self.waits.min(MAX_WAITS)));
+        if self.waits == MAX_WAITS || wait > LONGEST_WAIT {
+            return fail(Failure::new(
+                FailureKind::RateLimited,
+                format!("the agent's service refuses for too many requests, after {} waits", self.waits),
+            ));
+        }
+        self.waits += 1;
+        Action::Wait(wait)
+    }
+
+    fn after_collecting(&mut self, collected: Collected) -> Action {
+        match (collected, self.terms.stage) {
+            (Collected::Work, Stage::Implementation) if self.terms.has_gate => Action::Gate,
+            (Collected::Work, _) => Action::Push(self.target),
+            (Collected::Nothing, Stage::Implementation) => {
+                fail(Failure::new(FailureKind::NoChange, "the agent changed nothing"))
+            }
+            (Collected::Nothing, Stage::Planning) => {
+                fail(Failure::new(FailureKind::EmptyPlan, "the agent wrote no plan"))
+            }
+            (Collected::Unpublishable(reason), _) => {
+                let failure = Failure::new(FailureKind::Unpublishable, reason.clone());
+                self.fix_or_fail(Feedback::Unpublishable { reason }, failure)
+            }
+        }
+    }
+
+    fn after_push(&mut self, outcome: PushOutcome) -> Action {
+        match outcome {
+            PushOutcome::Landed => {
+                Action::End(Conclusion::Landed { target: self.target, diverted: self.diverted.clone() })
+            }
+            PushOutcome::BranchMoved => {
+                self.lost_races += 1;
+                let why = format!("the trunk moved {} times while this was being pushed", self.lost_races);
+                match self.target {
+                    _ if self.lost_races < MAX_LOST_RACES => Action::Rebase,
+                    Target::Trunk => self.divert(why),
+                    Target::Feature => fail(Failure::new(
+                        FailureKind::PushRefused,
+                        "the feature branch keeps moving under this run",
+                    )),
+                }
+            }
+            PushOutcome::BranchRefused(says) => match self.target {
+                Target::Trunk if self.terms.stage == Stage::Implementation => {
+                    self.divert(format!("the remote refuses pushes to the trunk: {says}"))
+                }
+                Target::Trunk | Target::Feature => fail(Failure::new(
+                    FailureKind::PushRefused,
+                    format!("the remote refuses the push: {says}"),
+                )),
+            },
+        }
+    }
+
+    /// Sends the work to the feature branch instead. The count of races starts anew: it is another
+    /// branch.
+    fn divert(&mut self, why: String) -> Action {
+        if self.terms.stage == Stage::Planning {
+            return fail(Failure::new(FailureKind::PushRefused, why));
+        }
+        self.target = Target::Feature;
+        self.diverted = Some(why);
+        self.lost_races = 0;
+        Action::Push(Target::Feature)
+    }
+
+    fn after_rebase(&mut self, rebased: Rebased) -> Action {
+        match rebased {
+            Rebased::Clean { overlaps } => {
+                let gate_again = match self.terms.regate {
+                    Regate::Always => true,
+                    Regate::Overlap => overlaps,
+                    Regate::Never => false,
+                };
+                if gate_again && self.terms.has_gate && self.terms.stage == Stage::Implementation {
+                    Action::Gate
+                } else {
+                    Action::Push(self.target)
+                }
+            }
+            Rebased::Nothing => fail(Failure::new(
+                FailureKind::NoChange,
+                "everything that the agent did is on the branch already",
+            )),
+            Rebased::Conflict { files } => {
+                let names = files.join(", ");
+                let failure = Failure::new(
+                    FailureKind::Conflict,
+                    format!("the work does not go together with what landed meanwhile, in {names}"),
+                );
+                self.fix_or_fail(Feedback::Conflict { files }, failure)
+            }
+        }
+    }
+
+    fn fix_or_fail(&mut self, feedback: Feedback, failure: Failure) -> Action {
+        if self.fix_rounds == self.terms.max_fixes {
+            return fail(failure);
+        }
+        self.fix_rounds += 1;
+        Action::RunAgent(Round::Fix(feedback))
+    }
+}
+
+fn fail(failure: Failure) -> Action {
+    Action::End(Conclusion::Failed(failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TERMS: Terms = Terms {
+        stage: Stage::Implementation,
+        target: Target::Trunk,
+        max_fixes: 2,
+        regate: Regate::Overlap,
+        has_gate: true,
+    };
+
+    fn finished() -> Event {
+        Event::AgentEnded(AgentOutcome::Finished)
+    }
+
+    fn gate_failed() -> Event {
+        Event::GateEnded(GateOutcome::Failed { reason: "make: exit 2".into(), evidence: "no".into() })
+    }
+
+    fn moved() -> Event {
+        Event::Pushed(PushOutcome::BranchMoved)
+    }
+
+    fn limited(retry_after: Option<u64>) -> Event {
+        Event::AgentEnded(AgentOutcome::RateLimited { retry_after: retry_after.map(Duration::from_secs) })
+    }
+
+    /// Returns the last action after those events.
+    fn after(terms: Terms, events: impl IntoIterator<Item = Event>) -> Action {
+        let (mut run, first) = IssueRun::begin(terms);
+        events.into_iter().fold(first, |_, event| run.on(event))
+    }
+
+    fn failure_kind(action: &Action) -> Option<FailureKind> {
+        match action {
+            Action::End(Conclusion::Failed(failure)) => Some(failure.kind),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_straight_way_is_agent_collect_gate_push_end() {
+        let (mut run, first) = IssueRun::begin(TERMS);
+        assert_eq!(first, Action::RunAgent(Round::First));
+        assert_eq!(run.on(finished()), Action::Collect);
+        assert_eq!(run.on(Event::Collected(Collected::Work)), Action::Gate);
+        assert_eq!(run.on(Event::GateEnded(GateOutcome::Passed)), Action::Push(Target::Trunk));
+        let landed = Action::End(Conclusion::Landed { target: Target::Trunk, diverted: None });
+        assert_eq!(run.on(Event::Pushed(PushOutcome::Landed)), landed);
+    }
+
+    #[test]
+    fn without_a_gate_and_for_plans_work_is_pushed_at_once() {
+        for terms in [Terms { has_gate: false, ..TERMS }, Terms { stage: Stage::Planning, ..TERMS }] {
+            assert_eq!(after(terms, [Event::Collected(Collected::Work)]), Action::Push(Target::Trunk));
+            assert_eq!(
+                after(terms, [Event::Rebased(Rebased::Clean { overlaps: true })]),
+                Action::Push(Target::Trunk)
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_changed_is_a_failure() {
+        let nothing = || [Event::Collected(Collected::Nothing)];
+        assert_eq!(failure_kind(&after(TERMS, nothing())), Some(FailureKind::NoChange));
+        let planning = Terms { stage: Stage::Planning, ..TERMS };
+        assert_eq!(failure_kind(&after(planning, nothing())), Some(FailureKind::EmptyPlan));
+        let absorbed = [Event::Rebased(Rebased::Nothing)];
+        assert_eq!(failure_kind(&after(TERMS, absorbed)), Some(FailureKind::NoChange));
+    }
+
+    #[test]
+    fn the_gates_failure_goes_back_to_the_agent_until_the_rounds_are_used_up() {
+        let (mut run, _) = IssueRun::begin(TERMS);
+        let feedback = Feedback::Gate { reason: "make: exit 2".into(), evidence: "no".into() };
+        for round in 1..=2 {
+            assert_eq!(run.on(gate_failed()), Action::RunAgent(Round::Fix(feedback.clone())));
+            assert_eq!(run.fix_rounds(), round);
+        }
+        let Action::End(Conclusion::Failed(failure)) = run.on(gate_failed()) else { panic!("went on") };
+        assert_eq!((failure.kind, failure.reason.as_str()), (FailureKind::GateFailed, "make: exit 2"));
+        assert_eq!(failure.evidence.as_deref(), Some("no"));
+        assert_eq!(run.fix_rounds(), 2);
+    }
+
+    #[test]
+    fn unpublishable_work_and_conflicts_go_back_to_the_agent_too() {
+        let conflict = || Event::Rebased(Rebased::Conflict { files: vec!["a".into(), "b".into()] });
+        let unpublishable = || Event::Collected(Collected::Unpublishable("a repository in `x`".into()));
+        let no_fixes = Terms { max_fixes: 0, ..TERMS };
+        assert!(matches!(
+            after(TERMS, [conflict()]),
+            Action::RunAgent(Round::Fix(Feedback::Conflict { .. }))
+        ));
+        assert!(matches!(
+            after(TERMS, [unpublishable()]),
+            Action::RunAgent(Round::Fix(Feedback::Unpublishable { .. }))
+        ));
+        assert_eq!(failure_kind(&after(no_fixes, [conflict()])), Some(FailureKind::Conflict));
+        assert_eq!(failure_kind(&after(no_fixes, [unpublishable()])), Some(FailureKind::Unpublishable));
+    }
+
+    #[test]
+    fn a_rebase_is_gated_as_the_policy_says() {
+        let gated = |regate, overlaps| {
+            let terms = Terms { regate, ..TERMS };
+            after(terms, [Event::Rebased(Rebased::Clean { overlaps })]) == Action::Gate
+        };
+        assert_eq!((gated(Regate::Overlap, true), gated(Regate::Overlap, false)), (true, false));
+        assert_eq!((gated(Regate::Always, true), gated(Regate::Always, false)), (true, true));
+        assert_eq!((gated(Regate::Never, true), gated(Regate::Never, false)), (false, false));
+    }
+
+    #[test]
+    fn after_five_lost_races_the_work_goes_to_a_feature_branch() {
+        for lost in 1..MAX_LOST_RACES {
+            assert_eq!(after(TERMS, (0..lost).map(|_| moved())), Action::Rebase);
+        }
+        let five = || (0..MAX_LOST_RACES).map(|_| moved());
+        assert_eq!(after(TERMS, five()), Action::Push(Target::Feature));
+        let landed = after(TERMS, five().chain([Event::Pushed(PushOutcome::Landed)]));
+        let Action::End(Conclusion::Landed { target, diverted }) = landed else { panic!("{landed:?}") };
+        assert_eq!(target, Target::Feature);
+        assert_eq!(diverted.unwrap(), "the trunk moved 5 times while this was being pushed");
+    }
+
+    #[test]
+    fn a_run_says_why_its_work_is_not_meant_for_the_trunk_any_more() {
+        let (mut run, _) = IssueRun::begin(TERMS);
+        assert_eq!(run.diverted(), None);
+        run.on(Event::Pushed(PushOutcome::BranchRefused("protected".into())));
+        assert_eq!(run.diverted(), Some("the remote refuses pushes to the trunk: protected"));
+    }
+
+    #[test]
+    fn a_feature_branch_that_keeps_moving_and_a_plan_that_cannot_land_fail() {
+        let five = || (0..MAX_LOST_RACES).map(|_| moved());
+        let feature = Terms { target: Target::Feature, ..TERMS };
+        assert_eq!(failure_kind(&after(feature, five())), Some(FailureKind::PushRefused));
+        let planning = Terms { stage: Stage::Planning, ..TERMS };
+        assert_eq!(failure_kind(&after(planning, five())), Some(FailureKind::PushRefused));
+        assert_eq!(failure_kind(&after(TERMS, five().chain(five()))), Some(FailureKind::PushRefused));
+    }
+
+    #[test]
+    fn a_protected_trunk_sends_the_work_to_a_feature_branch_and_a_protected_feature_branch_fails() {
+        let refused = || Event::Pushed(PushOutcome::BranchRefused("protected branch hook declined".into()));
+        assert_eq!(after(TERMS, [refused()]), Action::Push(Target::Feature));
+        assert_eq!(failure_kind(&after(TERMS, [refused(), refused()])), Some(FailureKind::PushRefused));
+        let planning = Terms { stage: Stage::Planning, ..TERMS };
+        let plan = after(planning, [refused()]);
+        assert_eq!(failure_kind(&plan), Some(FailureKind::PushRefused));
+        let Action::End(Conclusion::Failed(failure)) = plan else { panic!("went on") };
+        assert_eq!(failure.reason, "the remote refuses the push: protected branch hook declined");
+    }
+
+    #[test]
+    fn a_rate_limit_is_waited_out_in_its_own_time_or_longer_and_longer() {
+        assert_eq!(after(TERMS, [limited(Some(7))]), Action::Wait(Duration::from_secs(7)));
+        let (mut run, _) = IssueRun::begin(TERMS);
+        let waits: Vec<_> = (0..5)
+            .map(|_| match run.on(limited(None)) {
+                Action::Wait(wait) => wait.as_secs(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(waits, [30, 60, 120, 240, 480]);
+        assert_eq!(failure_kind(&run.on(limited(None))), Some(FailureKind::RateLimited));
+        assert_eq!(after(TERMS, [Event::Waited]), Action::RunAgent(Round::Again));
+    }
+
+    #[test]
+    fn a_rate_limit_of_hours_is_not_waited_out() {
+        assert_eq!(after(TERMS, [limited(Some(3600))]), Action::Wait(LONGEST_WAIT));
+        assert_eq!(failure_kind(&after(TERMS, [limited(Some(3601))])), Some(FailureKind::RateLimited));
+    }
+
+    #[test]
+    fn the_agents_bad_ends_fail_the_run_and_a_stop_does_not() {
+        let ended = |outcome| after(TERMS, [Event::AgentEnded(outcome)]);
+        let crashed = |exit_code| ended(AgentOutcome::Crashed { exit_code, message: Some("why".into()) });
+        let Action::End(Conclusion::Failed(failure)) = crashed(Some(7)) else { panic!("went on") };
+        assert_eq!(failure.reason, "the agent exited with code 7");
+        assert_eq!(failure.evidence.as_deref(), Some("why"));
+        assert_eq!(failure_kind(&crashed(None)), Some(FailureKind::AgentCrashed));
+        assert_eq!(failure_kind(&ended(AgentOutcome::TimedOut)), Some(FailureKind::AgentTimedOut));
+        assert_eq!(failure_kind(&ended(AgentOutcome::Stalled)), Some(FailureKind::AgentStalled));
+        assert_eq!(ended(AgentOutcome::Stopped), Action::End(Conclusion::Interrupted));
+        assert_eq!(after(TERMS, [Event::StopRequested]), Action::End(Conclusion::Interrupted));
+        assert_eq!(after(TERMS, [Event::ClaimLost]), Action::End(Conclusion::ClaimLost));
+        let broke = Failure::new(FailureKind::Internal, "disk full");
+        let expected = Action::End(Conclusion::Failed(broke.clone()));
+        assert_eq!(after(TERMS, [Event::Broke(broke)]), expected);
+    }
+
+    /// What may happen after an action, so that a run can be played through.
+    fn events_after(action: &Action) -> Vec<Event> {
+        match action {
+            Action::RunAgent(_) => vec![finished(), limited(None), limited(Some(1))],
+            Action::Wait(_) => vec![Event::Waited],
+            Action::Collect => vec![
+                Event::Collected(Collected::Work),
+                Event::Collected(Collected::Unpublishable("x".into())),
+            ],
+            Action::Gate => vec![gate_failed(), Event::GateEnded(GateOutcome::Passed)],
+            Action::Push(_) => {
+                vec![moved(), Event::Pushed(PushOutcome::BranchRefused("no".into()))]
+            }
+            Action::Rebase => vec![
+                Event::Rebased(Rebased::Clean { overlaps: true }),
+                Event::Rebased(Rebased::Conflict { files: vec![] }),
+            ],
+            Action::End(_) => vec![],
+        }
+    }
+
+    proptest! {
+        /// However unlucky it is, a run ends.
+        #[test]
+        fn every_run_ends(choices in prop::collection::vec(0usize..3, 200), max_fixes in 0u32..4) {
+            let (mut run, mut action) = IssueRun::begin(Terms { max_fixes, ..TERMS });
+            for choice in choices {
+                let events = events_after(&action);
+                if events.is_empty() {
+                    return Ok(());
+                }
+                action = run.on(events[choice % events.len()].clone());
+            }
+            prop_assert!(false, "still at {:?} after 200 steps", action);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The target repository's own policy: `.acf/config.toml`, read from the base commit of a run.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+
+/// Where the policy lies in the repository.
+pub const POLICY_PATH: &str = ".acf/config.toml";
+
+/// When work is checked again after it was rebased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Regate {
+    /// Always.
+    Always,
+    /// When what came in touches files that the work touches too.
+    #[default]
+    Overlap,
+    /// Never.
+    Never,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Each set-up command.
+    pub setup: Duration,
+    /// Each verify command.
+    pub verify: Duration,
+    /// One round of the agent.
+    pub agent: Duration,
+    /// Silence of the agent.
+    pub stall: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        Self { setup: minutes(10), verify: minutes(20), agent: minutes(60), stall: minutes(10) }
+    }
+}
+
+/// What a repository says about how work on it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Commands that make a fresh checkout ready, in order.
+    pub setup: Vec<String>,
+    /// The gate: commands that all have to exit 0, in order.
+    pub verify: Vec<String>,
+    /// How often a failure goes back to the agent.
+    pub max_fixes: u32,
+    /// When work is checked again after a rebase.
+    pub regate: Regate,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            setup: Vec::new(),
+            verify: Vec::new(),
+            max_fixes: 2,
+            regate: Regate::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// The policy's file says something that it cannot say.
+#[derive(Debug, thiserror::Error)]
+#[error("{POLICY_PATH} of the base commit is not valid: {0}")]
+pub struct InvalidPolicy(String);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    setup: Vec<String>,
+    #[serde(default)]
+    verify: Vec<String>,
+    max_fixes: Option<u32>,
+    #[serde(default)]
+    regate: Regate,
+    #[serde(default)]
+    timeouts: FileTimeouts,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTimeouts {
+    setup: Option<SignedDuration>,
+    verify: Option<SignedDuration>,
+    agent: Option<SignedDuration>,
+    stall: Option<SignedDuration>,
+}
+
+impl Policy {
+    /// Parses the file's text.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] for anything unknown, of the wrong type, or a time limit of zero or less.
+    pub fn parse(text: &str) -> Result<Self, InvalidPolicy> {
+        let file: File = toml::from_str(text).map_err(|error| InvalidPolicy(error.to_string()))?;
+        let defaults = Self::default();
+        let limits = defaults.timeouts;
+        Ok(Self {
+            setup: file.setup,
+            verify: file.verify,
+            max_fixes: file.max_fixes.unwrap_or(defaults.max_fixes),
+            regate: file.regate,
+            timeouts: Timeouts {
+                setup: limit("setup", file.timeouts.setup, limits.setup)?,
+                verify: limit("verify", file.timeouts.verify, limits.verify)?,
+                agent: limit("agent", file.timeouts.agent, limits.agent)?,
+                stall: limit("stall", file.timeouts.stall, limits.stall)?,
+            },
+        })
+    }
+}
+
+fn limit(name: &str, given: Option<SignedDuration>, default: Duration) -> Result<Duration, InvalidPolicy> {
+    let Some(given) = given else { return Ok(default) };
+    match Duration::try_from(given) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(InvalidPolicy(format!("timeouts.{name} must be more than zero"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(Policy::parse("").unwrap(), Policy::default());
+    }
+
+    #[test]
+    fn every_setting_is_read() {
+        let text = r#"
+            setup   = ["npm ci"]
+            verify  = ["npm test", "npm run lint"]
+            max_fixes = 5
+            regate  = "always"
+            [timeouts]
+            setup = "1m"
+            verify = "2m"
+            agent = "1h 30m"
+            stall = "90s"
+        "#;
+        let expected = Policy {
+            setup: vec!["npm ci".into()],
+            verify: vec!["npm test".into(), "npm run lint".into()],
+            max_fixes: 5,
+            regate: Regate::Always,
+            timeouts: Timeouts {
+                setup: Duration::from_secs(60),
+                verify: Duration::from_secs(120),
+                agent: Duration::from_secs(5400),
+                stall: Duration::from_secs(90),
+            },
+        };
+        assert_eq!(Policy::parse(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_unknown_or_senseless_is_refused_by_name() {
+        let cases = [
+            ("verfy = []", "verfy"),
+            ("[timeouts]\ngate = \"1m\"", "gate"),
+            ("[timeouts]\nagent = \"-1m\"", "timeouts.agent"),
+            ("[timeouts]\nstall = \"0s\"", "timeouts.stall"),
+            ("regate = \"sometimes\"", "sometimes"),
+            ("verify = \"make\"", "verify"),
+            ("= 3", "config.toml"),
+        ];
+        for (text, named) in cases {
+            let refusal = Policy::parse(text).unwrap_err().to_string();
+            assert!(refusal.contains(named), "{text}: {refusal}");
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Runs: one attempt of one worker at one issue, its outcome, its record, and what the past allows.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::issue::{IssueKey, Stage};
+use crate::receipt::Receipt;
+
+/// The wait after a first failed attempt.
+pub const FIRST_BACKOFF: Duration = Duration::from_secs(10);
+/// The longest wait between two attempts.
+pub const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps the text as it is.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// Returns the text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// Names one run; unique everywhere.
+    RunId
+);
+text_id!(
+    /// Names one worker process; unique everywhere, and never used again.
+    WorkerId
+);
+text_id!(
+    /// A commit, by its full object name.
+    CommitId
+);
+
+impl CommitId {
+    /// Returns the short form that people read.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..7).unwrap_or(&self.0)
+    }
+}
+
+/// Where work is to land.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// The branch that everybody works from.
+    Trunk,
+    /// `feature/KEY`, for a person to review.
+    Feature,
+}
+
+/// The kind of a failure: what tells the ways of handling it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The agent ended well and changed nothing.
+    NoChange,
+    /// The planner left no plan, or an empty one.
+    EmptyPlan,
+    /// The gate still failed after the last fix round.
+    GateFailed,
+    /// The agent ended with an error.
+    AgentCrashed,
+    /// The agent ran longer than it may.
+    AgentTimedOut,
+    /// The agent said nothing for too long.
+    AgentStalled,
+    /// The agent's service kept refusing for too many requests.
+    RateLimited,
+    /// The agent's work cannot be published as it is: a repository within the repository, say.
+    Unpublishable,
+    /// The work does not go together with what landed meanwhile.
+    Conflict,
+    /// The remote refuses the work.
+    PushRefused,
+    /// The repository's set-up commands, policy or prompt do not work.
+    Setup,
+    /// The worker was killed, or vanished.
+    WorkerDied,
+    /// Something of acf's or the machine's own: a full disk, a lost network.
+    Internal,
+}
+
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its kind.
+    pub kind: FailureKind,
+    /// What people read: one sentence without a full stop.
+    pub reason: String,
+    /// The end of the output that shows it, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+}
+
+impl Failure {
+    /// Makes a failure without evidence.
+    pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into(), evidence: None }
+    }
+
+    /// Adds the output that shows the failure.
+    #[must_use]
+    pub fn with_evidence(self, evidence: impl Into<String>) -> Self {
+        let evidence = evidence.into();
+        Self { evidence: (!evidence.trim().is_empty()).then_some(evidence), ..self }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The work is on its branch.
+    Landed {
+        /// The commit.
+        commit: CommitId,
+        /// The branch that it landed on.
+        branch: String,
+        /// Which kind of branch that is.
+        target: Target,
+        /// Why the work went to a feature branch though it was meant for the trunk.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        diverted: Option<String>,
+        /// The plan's path in the repository, for a planning run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<String>,
+    },
+    /// The run failed; it counts as an attempt.
+    Failed(Failure),
+    /// The worker was told to stop; the run does not count.
+    Interrupted,
+}
+
+/// The record of a run, kept in git for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The run.
+    pub run: RunId,
+    /// The issue's key at the time.
+    pub issue: IssueKey,
+    /// See [`crate::issue::Issue::identity`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// The issue's summary at the time.
+    pub summary: String,
+    /// What was done with the issue.
+    pub stage: Stage,
+    /// Who did it.
+    pub worker: WorkerId,
+    /// When the claim was taken.
+    pub started_at: Timestamp,
+    /// When the outcome was known.
+    pub ended_at: Timestamp,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// What was shown for it.
+    pub receipt: Receipt,
+    /// Whether this failure used up the attempts, and the issue was labelled `acf-blocked` for it.
+    #[serde(default)]
+    pub blocked: bool,
+}
+
+/// The limits on attempts at one issue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptLimits {
+    /// After how many failed attempts the issue is blocked.
+    pub max_attempts: u32,
+    /// The wait after the first failure; it doubles with each one more.
+    pub first_backoff: Duration,
+}
+
+impl Default for AttemptLimits {
+    fn default() -> Self {
+        Self { max_attempts: 3, first_backoff: FIRST_BACKOFF }
+    }
+}
+
+/// The past runs of one issue, the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    records: Vec<RunRecord>,
+}
+
+impl History {
+    /// Makes the history of the issue with that identity out of the records kept under its key; those
+    /// of another issue that had the key before are left out.
+    #[must_use]
+    pub fn of(identity: Option<&str>, records: impl IntoIterator<Item = RunRecord>) -> Self {
+        Self {
+            records: records.into_iter().filter(|record| record.identity.as_deref() == identity).collect(),
+        }
+    }
+
+    /// Returns the records, the oldest first.
+    #[must_use]
+    pub fn records(&self) -> &[RunRecord] {
+        &self.records
+    }
+
+    /// Counts the failed attempts of that stage since work last landed or a person lifted a block.
+    #[must_use]
+    pub fn failed_attempts(&self, stage: Stage) -> u32 {
+        let failures = self.records.iter().rev().filter(|record| record.stage == stage);
+        let since_reset = failures
+            .take_while(|record| !record.blocked && !matches!(record.outcome, Outcome::Landed { .. }));
+        let count = since_reset.filter(|record| matches!(record.outcome, Outcome::Failed(_))).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the time before which no further attempt is made, if there is one.
+    #[must_use]
+    pub fn not_before(&self, stage: Stage, limits: AttemptLimits) -> Option<Timestamp> {
+        let failed = self.failed_attempts(stage);
+        let wait = backoff(failed, limits.first_backoff)?;
+        let last_failure = self
+            .records
+            .iter()
+            .rev()
+            .find(|record| record.stage == stage && matches!(record.outcome, Outcome::Failed(_)))?;
+        last_failure.ended_at.checked_add(wait).ok()
+    }
+}
+
+/// Returns the wait after that many failed attempts in a row: nothing after none, then `first`,
+/// doubling up to [`LONGEST_BACKOFF`].
+#[must_use]
+pub fn backoff(failed_attempts: u32, first: Duration) -> Option<Duration> {
+    let doublings = failed_attempts.checked_sub(1)?;
+    let factor = 2u32.checked_pow(doublings).unwrap_or(u32::MAX);
+    Some(first.saturating_mul(factor).min(LONGEST_BACKOFF))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn record(outcome: Outcome, ended_at_secs: i64) -> RunRecord {
+        RunRecord {
+            run: RunId::new("r1"),
+            issue: "TODO-3".parse().unwrap(),
+            identity: None,
+            summary: "Rate-limit the export endpoint".into(),
+            stage: Stage::Implementation,
+            worker: WorkerId::new("w1"),
+            started_at: Timestamp::UNIX_EPOCH,
+            ended_at: Timestamp::from_second(ended_at_secs).unwrap(),
+            outcome,
+            receipt: Receipt::default(),
+            blocked: false,
+        }
+    }
+
+    pub(crate) fn failed(ended_at_secs: i64) -> RunRecord {
+        record(Outcome::Failed(Failure::new(FailureKind::NoChange, "no change")), ended_at_secs)
+    }
+
+    pub(crate) fn landed(ended_at_secs: i64) -> RunRecord {
+        let outcome = Outcome::Landed {
+            commit: CommitId::new("4be19c2aa"),
+            branch: "main".into(),
+            target: Target::Trunk,
+            diverted: None,
+            plan: None,
+        };
+        record(outcome, ended_at_secs)
+    }
+
+    fn attempts(records: Vec<RunRecord>) -> u32 {
+        History::of(None, records).failed_attempts(Stage::Implementation)
+    }
+
+    #[test]
+    fn failures_count_until_work_lands() {
+        assert_eq!(attempts(vec![]), 0);
+        assert_eq!(attempts(vec![failed(1), failed(2)]), 2);
+        assert_eq!(attempts(vec![failed(1), landed(2), failed(3)]), 1);
+        assert_eq!(attempts(vec![failed(1), landed(2)]), 0);
+    }
+
+    #[test]
+    fn an_interrupted_run_is_no_attempt() {
+        assert_eq!(attempts(vec![failed(1), record(Outcome::Interrupted, 2), failed(3)]), 2);
+    }
+
+    #[test]
+    fn a_lifted_block_starts_the_count_anew() {
+        let blocked = RunRecord { blocked: true, ..failed(2) };
+        assert_eq!(attempts(vec![failed(1), blocked.clone()]), 0);
+        assert_eq!(attempts(vec![failed(1), blocked, failed(3)]), 1);
+    }
+
+    #[test]
+    fn stages_are_counted_apart() {
+        let planning = RunRecord { stage: Stage::Planning, ..failed(1) };
+        let history = History::of(None, vec![planning, failed(2), failed(3)]);
+        assert_eq!(history.failed_attempts(Stage::Planning), 1);
+        assert_eq!(history.failed_attempts(Stage::Implementation), 2);
+    }
+
+    #[test]
+    fn another_issue_that_had_the_key_before_does_not_count() {
+        let other = RunRecord { identity: Some("old".into()), ..failed(1) };
+        let mine = RunRecord { identity: Some("new".into()), ..failed(2) };
+        let history = History::of(Some("new"), vec![other, mine.clone()]);
+        assert_eq!(history.records(), [mine]);
+    }
+
+    #[test]
+    fn backoff_doubles_from_ten_seconds_to_five_minutes() {
+        let waits: Vec<_> = (0..8).map(|n| backoff(n, FIRST_BACKOFF).map(|wait| wait.as_secs())).collect();
+        assert_eq!(waits, [None, Some(10), Some(20), Some(40), Some(80), Some(160), Some(300), Some(300)]);
+        assert_eq!(backoff(u32::MAX, FIRST_BACKOFF), Some(LONGEST_BACKOFF));
+    }
+
+    #[test]
+    fn the_wait_counts_from_the_last_failure_of_the_stage() {
+        let planning = RunRecord { stage: Stage::Planning, ..failed(900) };
+        let history =
+            History::of(None, vec![failed(100), failed(200), record(Outcome::Interrupted, 300), planning]);
+        let limits = AttemptLimits::default();
+        let not_before = history.not_before(Stage::Implementation, limits).unwrap();
+        assert_eq!(not_before, Timestamp::from_second(220).unwrap());
+        assert_eq!(History::default().not_before(Stage::Implementation, limits), None);
+    }
+
+    #[test]
+    fn a_record_survives_json() {
+        for record in [landed(3), failed(4), record(Outcome::Interrupted, 5)] {
+            let json = serde_json::to_string(&record).unwrap();
+            assert_eq!(serde_json::from_str::<RunRecord>(&json).unwrap(), record, "{json}");
+        }
+    }
+}
