@@ -1,0 +1,3 @@
+//! The trackers that acf takes issues from: one module each, all behind [`acf_core::tracker::Tracker`].
+
+pub mod todo;
