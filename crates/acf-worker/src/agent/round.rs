@@ -1,0 +1,248 @@
+//! Runs one round of an agent below a guard, and tells what came of it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use acf_core::agent::{
+    Agent, AgentCommand, AgentEvent, AgentExit, AgentFile, AgentOutcome, AgentRequest, Signals,
+};
+use acf_core::receipt::Usage;
+use secrecy::ExposeSecret as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::process::{self, End, GuardedCommand, Output, Place, Tail};
+
+/// How much of the end of an agent's output is kept.
+const TAIL_LINES: usize = 20;
+const TAIL_BYTES: usize = 2 * 1024;
+/// The exit code that shells give to a program that is not there.
+const NOT_FOUND: i32 = 127;
+/// The exit code that shells give to a program that cannot be started.
+const NOT_STARTED: i32 = 126;
+
+/// What came of one round.
+#[derive(Clone, Debug)]
+pub struct RoundReport {
+    /// How it ended; where the agent has no last words of its own, the end of its output stands for them.
+    pub outcome: AgentOutcome,
+    /// What it used.
+    pub usage: Usage,
+    /// Its session, if it told one: the next round can resume it.
+    pub session: Option<String>,
+    /// Its version, if it told one.
+    pub version: Option<String>,
+    /// The model, if it told one.
+    pub model: Option<String>,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The end of what it wrote, for people.
+    pub tail: String,
+}
+
+/// Runs one round of an agent; each line that people may want to read goes to `log`.
+///
+/// # Errors
+/// Where the guard does not work; whatever goes wrong with the agent is an outcome.
+pub async fn round(
+    agent: &dyn Agent,
+    request: &AgentRequest<'_>,
+    place: Place<'_>,
+    stop: &CancellationToken,
+    log: &mut (dyn FnMut(&str) + Send),
+) -> io::Result<RoundReport> {
+    let begun = Instant::now();
+    let mut notes = Notes::new(log);
+    let mut on_line = |output, line: &str| match output {
+        Output::Stdout => agent.parse(line).into_iter().for_each(|event| notes.note(event)),
+        Output::Stderr => notes.say(line),
+    };
+    let (exit, complaint) = run(agent.command(request), place, stop, &mut on_line).await?;
+    if let Some(complaint) = complaint {
+        notes.say(&complaint);
+    }
+    let tail = notes.tail.text();
+    Ok(RoundReport {
+        outcome: with_last_words(agent.judge(exit, &notes.signals), &tail),
+        usage: notes.usage,
+        session: notes.session,
+        version: notes.version,
+        model: notes.model,
+        elapsed: begun.elapsed(),
+        tail,
+    })
+}
+
+/// Prepares an agent once per worker, before its first round: writes its files below `home` and runs its
+/// preparation. `None` where there is nothing to run.
+///
+/// # Errors
+/// Where a file cannot be written, or the guard does not work.
+pub async fn prepare(
+    agent: &dyn Agent,
+    home: &Path,
+    place: Place<'_>,
+    stop: &CancellationToken,
+    log: &mut (dyn FnMut(&str) + Send),
+) -> io::Result<Option<AgentOutcome>> {
+    for file in agent.files() {
+        write_private(home, &file)?;
+    }
+    let Some(command) = agent.preparation() else { return Ok(None) };
+    let mut notes = Notes::new(log);
+    let (exit, complaint) = run(command, place, stop, &mut |_, line: &str| notes.say(line)).await?;
+    if let Some(complaint) = complaint {
+        notes.say(&complaint);
+    }
+    let outcome = acf_core::agent::judge(exit, &Signals::default());
+    Ok(Some(with_last_words(outcome, &notes.tail.text())))
+}
+
+/// Runs the command; where it could not even be started, says so.
+async fn run(
+    command: AgentCommand,
+    place: Place<'_>,
+    stop: &CancellationToken,
+    on_line: &mut process::OnLine<'_>,
+) -> io::Result<(AgentExit, Option<String>)> {
+    let program = command.program.display().to_string();
+    let own = command.env.iter().map(|(name, value)| (name.into(), value.expose_secret().into()));
+    let env: Vec<(OsString, OsString)> = place.env.iter().cloned().chain(own).collect();
+    let command = GuardedCommand {
+        program: command.program.into(),
+        args: command.args.into_iter().map(Into::into).collect(),
+        env,
+        dir: place.dir.to_owned(),
+        stdin: command.stdin,
+    };
+    let exit = match process::run(place.guard, command, place.limits, stop, on_line).await? {
+        End::Exited(code) => AgentExit::Exited(Some(code)),
+        End::Killed(_) => AgentExit::Exited(None),
+        End::TimedOut => AgentExit::TimedOut,
+        End::Stalled => AgentExit::Stalled,
+        End::Stopped => AgentExit::Stopped,
+        End::NotFound => {
+            let complaint = format!("the agent's program `{program}` is not on PATH");
+            return Ok((AgentExit::Exited(Some(NOT_FOUND)), Some(complaint)));
+        }
+        End::NotStarted(error) => {
+            let complaint = format!("cannot start the agent's program `{program}`: {error}");
+            return Ok((AgentExit::Exited(Some(NOT_STARTED)), Some(complaint)));
+        }
+    };
+    Ok((exit, None))
+}
+
+fn with_last_words(outcome: AgentOutcome, tail: &str) -> AgentOutcome {
+    match outcome {
+        AgentOutcome::Crashed { exit_code, message: None } if !tail.is_empty() => {
+            AgentOutcome::Crashed { exit_code, message: Some(tail.into()) }
+        }
+        outcome => outcome,
+    }
+}
+
+fn write_private(home: &Path, file: &AgentFile) -> io::Result<()> {
+    let path = home.join(&file.path);
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    // Anew, because the mode counts for new files only.
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    written.write_all(file.contents.expose_secret().as_bytes())
+}
+
+/// What is gathered while an agent runs.
+struct Notes<'a> {
+    signals: Signals,
+    usage: Usage,
+    session: Option<String>,
+    version: Option<String>,
+    model: Option<String>,
+    tail: Tail,
+    log: &'a mut (dyn FnMut(&str) + Send),
+}
+
+impl<'a> Notes<'a> {
+    fn new(log: &'a mut (dyn FnMut(&str) + Send)) -> Self {
+        Self {
+            signals: Signals::default(),
+            usage: Usage::default(),
+            session: None,
+            version: None,
+            model: None,
+            tail: Tail::new(TAIL_LINES, TAIL_BYTES),
+            log,
+        }
+    }
+
+    fn note(&mut self, event: AgentEvent) {
+        self.signals.note(&event);
+        match event {
+            AgentEvent::Text(text) => self.say(&text),
+            AgentEvent::Tool { summary } => self.say(&format!("> {summary}")),
+            AgentEvent::RateLimited { retry_after: None } => self.say("rate limited"),
+            AgentEvent::RateLimited { retry_after: Some(wait) } => {
+                self.say(&format!("rate limited for {}", acf_core::comment::duration(wait)));
+            }
+            AgentEvent::Finished { message, .. } => {
+                if let Some(message) = message {
+                    self.say(&message);
+                }
+            }
+            AgentEvent::Usage(usage) => self.usage += usage,
+            AgentEvent::Session(session) => self.session = Some(session),
+            AgentEvent::About { version, model } => {
+                self.version = version.or(self.version.take());
+                self.model = model.or(self.model.take());
+            }
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        for line in text.lines() {
+            self.tail.push(line);
+            (self.log)(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn credentials_are_for_the_owner_only_even_where_they_were_not_before() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(".agent/credentials.json");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "old and longer").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let file = AgentFile { path: ".agent/credentials.json".into(), contents: "new".into() };
+        write_private(home.path(), &file).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_end_of_the_output_stands_for_last_words_that_are_missing() {
+        let crashed = |message: Option<&str>| AgentOutcome::Crashed {
+            exit_code: Some(1),
+            message: message.map(Into::into),
+        };
+        assert_eq!(with_last_words(crashed(None), "boom"), crashed(Some("boom")));
+        assert_eq!(with_last_words(crashed(None), ""), crashed(None));
+        assert_eq!(with_last_words(crashed(Some("own")), "boom"), crashed(Some("own")));
+        assert_eq!(with_last_words(AgentOutcome::Stalled, "boom"), AgentOutcome::Stalled);
+    }
+}

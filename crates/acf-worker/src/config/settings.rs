@@ -1,0 +1,301 @@
+//! What the configuration means: parsed once into typed values, with every problem told at once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use acf_core::eligibility::Rules;
+use acf_core::issue::Stage;
+use acf_core::mask::Mask;
+use acf_core::run::{AttemptLimits, WorkerId};
+use tracing_subscriber::EnvFilter;
+
+use super::directories::Directories;
+use super::problems::Problems;
+use super::reader::Reader;
+use super::repository::Repository;
+use super::sources::{Found, Layers};
+use super::tracker::{TodoLocation, Tracker};
+use super::variables::{
+    ACF_CLAIM_TTL, ACF_EVENTS_FILE, ACF_LOG, ACF_WORKER_ID, AGENT, AGENT_COMMAND, AGENTS, FACTORY_NAME,
+    FACTORY_RUNTIME, FEATURE_BRANCHES, IMPLEMENTATION_PROMPT, INTER_ISSUE_WAIT, MAX_ATTEMPTS, NO_ISSUES_WAIT,
+    PLAN_BY_DEFAULT, PLANNING_PROMPT, REQUIRED_LABELS, RETRY_BACKOFF, STOP_GRACE, Variable,
+};
+
+/// What a command cannot do without. What it can do without is validated all the same, if it is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// A tracker, and whatever that itself needs.
+    Tracker,
+    /// A tracker and an agent.
+    Agent,
+    /// A tracker and a repository.
+    Repository,
+    /// Everything that a worker needs: a tracker, a repository and an agent.
+    Worker,
+}
+
+/// What a worker, or a command about issues and runs, acts by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where issues come from.
+    pub tracker: Tracker,
+    /// Where work goes; there from [`Need::Repository`] on, and where the tracker is in it.
+    pub repository: Option<Repository>,
+    /// Who does the work; there with [`Need::Worker`].
+    pub agent: Option<AgentChoice>,
+    /// Which issues are taken.
+    pub rules: Rules,
+    /// The operator's own prompts.
+    pub prompts: Prompts,
+    /// How a worker behaves.
+    pub worker: WorkerSettings,
+    /// Masks every known secret.
+    pub mask: Mask,
+    /// What was odd about the configuration and is no reason to stop.
+    pub warnings: Vec<String>,
+}
+
+/// Which agent does the work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentChoice {
+    /// The scripted one, for demonstrations and tests.
+    Script,
+    /// Any program that is called as `CMD init` and `CMD run <prompt>`.
+    Command {
+        /// The program: a name to be looked up on `PATH`, or an absolute path.
+        program: PathBuf,
+        /// Its arguments that come before acf's.
+        args: Vec<String>,
+    },
+}
+
+/// The operator's own prompt templates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prompts {
+    /// For implementing.
+    pub implementation: Option<String>,
+    /// For planning.
+    pub planning: Option<String>,
+}
+
+impl Prompts {
+    /// Returns the template for a stage, if the operator gave one.
+    #[must_use]
+    pub fn of(&self, stage: Stage) -> Option<&str> {
+        match stage {
+            Stage::Implementation => self.implementation.as_deref(),
+            Stage::Planning => self.planning.as_deref(),
+        }
+    }
+}
+
+/// How a worker behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerSettings {
+    /// Its id; it is to make one up if there is none.
+    pub id: Option<WorkerId>,
+    /// The wait when there is no issue to take.
+    pub no_issues_wait: Duration,
+    /// The wait between two issues.
+    pub inter_issue_wait: Duration,
+    /// How long its claims hold without being renewed.
+    pub claim_ttl: Duration,
+    /// How long it may take to save its work when it is told to stop.
+    pub stop_grace: Duration,
+    /// Where it appends what happens in it.
+    pub events_file: Option<PathBuf>,
+    /// Which log lines are written: a valid `tracing` filter.
+    pub log_filter: String,
+}
+
+/// Where and under which name workers run: all that a command needs that only looks after workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Factory {
+    /// The factory's name: fit to be a file's name.
+    pub name: String,
+    /// Where its workers run.
+    pub runtime: RuntimeChoice,
+    /// The user's directories.
+    pub directories: Directories,
+    /// How long a worker that is told to stop may take.
+    pub stop_grace: Duration,
+    /// Which log lines are written: a valid `tracing` filter.
+    pub log_filter: String,
+}
+
+/// Where workers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuntimeChoice {
+    /// As processes of this machine.
+    Process,
+}
+
+/// Reads the settings of a worker, or of a command about issues and runs.
+///
+/// # Errors
+/// [`Problems`], with everything that is missing or cannot be used.
+pub fn load(layers: &Layers, need: Need) -> Result<Settings, Problems> {
+    let mut reader = Reader::new(layers);
+    let settings = settings(&mut reader, need);
+    reader.finish(settings, Some(tracker_name(layers)))
+}
+
+/// Reads what a command needs that only looks after workers. It asks for no tracker, repository or
+/// agent, so that workers can be stopped whatever became of their configuration.
+///
+/// # Errors
+/// [`Problems`], with everything that is missing or cannot be used.
+pub fn load_factory(layers: &Layers) -> Result<Factory, Problems> {
+    let mut reader = Reader::new(layers);
+    let factory = factory(&mut reader);
+    reader.finish(factory, None)
+}
+
+/// Reads what a command needs that starts workers: their settings, and where they run.
+///
+/// # Errors
+/// [`Problems`], with everything that is missing or cannot be used.
+pub fn load_fleet(layers: &Layers) -> Result<(Factory, Settings), Problems> {
+    let mut reader = Reader::new(layers);
+    let settings = settings(&mut reader, Need::Worker);
+    let factory = factory(&mut reader);
+    reader.finish(factory.zip(settings), Some(tracker_name(layers)))
+}
+
+fn tracker_name(layers: &Layers) -> &'static str {
+    Tracker::chosen_name(layers)
+}
+
+// Each function below reads all of its values before it gives up on any, so that no problem hides
+// another one.
+
+fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
+    let tracker = Tracker::read(reader);
+    let in_repository = matches!(
+        &tracker,
+        Some(Tracker::Todo(todo)) if matches!(todo.location, TodoLocation::InRepository(_))
+    );
+    let needs_repository = matches!(need, Need::Repository | Need::Worker);
+    let repository = Repository::read(reader, needs_repository, in_repository);
+    let agent = agent(reader, matches!(need, Need::Agent | Need::Worker));
+    let rules = rules(reader);
+    let prompts = Prompts {
+        implementation: reader.verbatim(&IMPLEMENTATION_PROMPT),
+        planning: reader.verbatim(&PLANNING_PROMPT),
+    };
+    let worker = worker(reader);
+    Some(Settings {
+        tracker: tracker?,
+        repository,
+        agent,
+        rules: rules?,
+        prompts,
+        worker: worker?,
+        mask: reader.mask(),
+        warnings: reader.warnings(),
+    })
+}
+
+fn agent(reader: &mut Reader<'_>, needed: bool) -> Option<AgentChoice> {
+    #[derive(Clone, Copy)]
+    enum Word {
+        Script,
+        Command,
+    }
+    if needed && reader.found(&AGENT).is_none() {
+        reader.missing(&AGENT, format!("one of {}", AGENTS.join(", ")));
+    }
+    match reader.choice(&AGENT, &[("script", Word::Script), ("command", Word::Command)])? {
+        Word::Script => Some(AgentChoice::Script),
+        Word::Command => {
+            let Some(found) = reader.found(&AGENT_COMMAND) else {
+                reader.missing(&AGENT_COMMAND, "the program that AGENT=command is to call");
+                return None;
+            };
+            let words = reader.parse(&AGENT_COMMAND, |text| match shell_words::split(text) {
+                Ok(words) if words.first().is_some_and(|program| !program.is_empty()) => Ok(words),
+                _ => Err("a program and its arguments, with quotes that end".to_owned()),
+            })?;
+            let (program, args) = words.split_first()?;
+            // An agent runs in a checkout, where a relative path would mean another file.
+            let program = if program.contains('/') {
+                reader.layers().path(&Found { value: program.clone(), origin: found.origin })
+            } else {
+                PathBuf::from(program)
+            };
+            Some(AgentChoice::Command { program, args: args.to_vec() })
+        }
+    }
+}
+
+fn rules(reader: &mut Reader<'_>) -> Option<Rules> {
+    let feature_branches = reader.switch(&FEATURE_BRANCHES);
+    let plan_by_default = reader.switch(&PLAN_BY_DEFAULT);
+    let required_labels = reader.words(&REQUIRED_LABELS);
+    let max_attempts = reader.count(&MAX_ATTEMPTS);
+    let first_backoff = reader.wait(&RETRY_BACKOFF);
+    Some(Rules {
+        plan_by_default: plan_by_default?,
+        feature_branches: feature_branches?,
+        required_labels,
+        attempts: AttemptLimits { max_attempts: max_attempts?, first_backoff: first_backoff? },
+    })
+}
+
+fn worker(reader: &mut Reader<'_>) -> Option<WorkerSettings> {
+    // Without any wait an idle worker would ask the tracker and the remote as fast as it can.
+    let no_issues_wait = reader.limit(&NO_ISSUES_WAIT);
+    let inter_issue_wait = reader.wait(&INTER_ISSUE_WAIT);
+    let claim_ttl = reader.limit(&ACF_CLAIM_TTL);
+    let stop_grace = reader.wait(&STOP_GRACE);
+    let log_filter = log_filter(reader);
+    let id = id(reader, &ACF_WORKER_ID);
+    let events_file = reader.path(&ACF_EVENTS_FILE);
+    Some(WorkerSettings {
+        id: id.map(WorkerId::new),
+        no_issues_wait: no_issues_wait?,
+        inter_issue_wait: inter_issue_wait?,
+        claim_ttl: claim_ttl?,
+        stop_grace: stop_grace?,
+        events_file,
+        log_filter: log_filter?,
+    })
+}
+
+fn factory(reader: &mut Reader<'_>) -> Option<Factory> {
+    let runtime = reader.choice(&FACTORY_RUNTIME, &[("process", RuntimeChoice::Process)]);
+    let name = id(reader, &FACTORY_NAME);
+    let stop_grace = reader.wait(&STOP_GRACE);
+    let log_filter = log_filter(reader);
+    let directories =
+        Directories::of(reader.layers().environment()).map_err(|problem| reader.note(problem)).ok();
+    Some(Factory {
+        name: name?,
+        runtime: runtime?,
+        directories: directories?,
+        stop_grace: stop_grace?,
+        log_filter: log_filter?,
+    })
+}
+
+/// Returns a text that can be part of a file's name or a ref.
+fn id(reader: &mut Reader<'_>, variable: &Variable) -> Option<String> {
+    reader.parse(variable, |text| {
+        let is_safe = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if is_safe && text.len() <= 64 && !text.starts_with('-') {
+            Ok(text.to_owned())
+        } else {
+            Err("write at most 64 letters, digits, - and _, not beginning with -".to_owned())
+        }
+    })
+}
+
+fn log_filter(reader: &mut Reader<'_>) -> Option<String> {
+    reader.parse(&ACF_LOG, |text| match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("write a filter such as info, debug, or info,acf_worker=trace".to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,349 @@
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::config::repository::Author;
+use crate::config::sources::tests::Place;
+use crate::config::tracker::Todo;
+use crate::config::variables::{ACF_REF_PREFIX, PROJECT};
+
+/// The least that a worker needs.
+const LEAST: [(&str, &str); 3] =
+    [("PROJECT", "git:TODO.md"), ("GIT_REPO_URL", "https://h.example/shop.git"), ("AGENT", "script")];
+
+fn with(more: &[(&str, &str)]) -> Place {
+    Place::new(&[LEAST.as_slice(), more].concat())
+}
+
+fn loaded(place: Place) -> Settings {
+    load(&place.layers(), Need::Worker).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn refused(place: Place, need: Need) -> String {
+    load(&place.layers(), need).unwrap_err().to_string()
+}
+
+/// Loads the least with those variables more, and returns the remedy of the only problem.
+#[track_caller]
+fn remedy(more: &[(&str, &str)]) -> (String, String) {
+    let problems = load(&with(more).layers(), Need::Worker).unwrap_err();
+    assert_eq!(problems.as_slice().len(), 1, "{problems}");
+    let problem = &problems.as_slice()[0];
+    (problem.name.clone(), problem.remedy.clone())
+}
+
+#[test]
+fn the_least_configuration_gets_every_default() {
+    let settings = loaded(with(&[]));
+    let location = TodoLocation::InRepository("TODO.md".into());
+    assert_eq!(settings.tracker, Tracker::Todo(Todo { location, assignee: "acf".into() }));
+    assert_eq!(settings.agent, Some(AgentChoice::Script));
+    assert_eq!(settings.rules, Rules::default());
+    assert_eq!(settings.prompts, Prompts::default());
+    assert_eq!(
+        settings.worker,
+        WorkerSettings {
+            id: None,
+            no_issues_wait: Duration::from_secs(60),
+            inter_issue_wait: Duration::ZERO,
+            claim_ttl: acf_core::claim::DEFAULT_TTL,
+            stop_grace: Duration::from_secs(30),
+            events_file: None,
+            log_filter: "info".into(),
+        }
+    );
+    let repository = settings.repository.unwrap();
+    assert_eq!(repository.url, "https://h.example/shop.git");
+    assert_eq!(repository.username, "x-access-token");
+    assert!(repository.token.is_none() && repository.trunk.is_none());
+    assert_eq!(repository.ref_prefix, "refs/acf/");
+    assert_eq!(repository.author, Author { name: "acf".into(), email: "acf@localhost".into() });
+    assert_eq!(repository.timeout, Duration::from_secs(120));
+    assert_eq!(repository.work_dir, Path::new("/home/ann/.cache/acf/work"));
+    assert_eq!(settings.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn every_setting_can_be_set() {
+    let place = with(&[
+        ("TODO_ASSIGNEE", "ann"),
+        ("GIT_USERNAME", "me"),
+        ("GIT_TOKEN", " hunter22\n"),
+        ("GIT_TRUNK", "trunk"),
+        ("GIT_AUTHOR_NAME", "A Bot"),
+        ("GIT_AUTHOR_EMAIL", "bot@h.example"),
+        ("ACF_REF_PREFIX", "refs/heads/acf/"),
+        ("ACF_GIT_TIMEOUT", "5s"),
+        ("LOOP_WORK_DIR", "work"),
+        ("FEATURE_BRANCHES", "true"),
+        ("PLAN_BY_DEFAULT", "Yes"),
+        ("REQUIRED_LABELS", "acf, ready,,"),
+        ("MAX_ATTEMPTS", "5"),
+        ("RETRY_BACKOFF", "1m"),
+        ("NO_ISSUES_WAIT", "5"),
+        ("INTER_ISSUE_WAIT", "1200"),
+        ("ACF_CLAIM_TTL", "90"),
+        ("STOP_GRACE", "0"),
+        ("ACF_LOG", "info,acf_worker=trace"),
+        ("ACF_WORKER_ID", "w-1"),
+        ("ACF_EVENTS_FILE", "/tmp/events"),
+        ("IMPLEMENTATION_PROMPT", "Do {{ issue.key }}\n"),
+        ("PLANNING_PROMPT", "Plan"),
+    ]);
+    let work_dir = place.path("work");
+    let settings = loaded(place);
+    let repository = settings.repository.as_ref().unwrap();
+    assert_eq!(repository.work_dir, work_dir);
+    assert_eq!(repository.token.as_ref().map(ExposeSecret::expose_secret), Some("hunter22"));
+    let told = (&settings.tracker, repository, &settings.rules, &settings.prompts, &settings.worker);
+    insta::with_settings!({filters => vec![(r#"work_dir: ".*/work""#, r#"work_dir: "[work]""#)]}, {
+        insta::assert_debug_snapshot!(told);
+    });
+    assert_eq!(settings.prompts.of(Stage::Implementation), Some("Do {{ issue.key }}\n"));
+    assert_eq!(settings.prompts.of(Stage::Planning), Some("Plan"));
+}
+
+#[test]
+fn everything_that_is_missing_is_told_at_once() {
+    let place = Place::new(&[]).env_file("# copied from the example\n\nGIT_REPO_URL=\n");
+    insta::assert_snapshot!(refused(place, Need::Worker), @r"
+    3 settings are missing for tracker todo
+      PROJECT        not set                   e.g. TODO.md, or git:TODO.md for the file in the target repository
+      GIT_REPO_URL   empty in .env.factory:3   e.g. https://github.com/acme/shop.git
+      AGENT          not set                   one of script, command
+    ");
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_with_its_place() {
+    let place = Place::new(&[
+        ("TASK_MANAGER", "tood"),
+        ("GIT_AUTHOR_NAME", "A <bot>"),
+        ("GIT_USERNAME", "a\nb"),
+        ("GIT_TOKEN", "se\ncret"),
+        ("ACF_GIT_TIMEOUT", "0"),
+        ("ACF_WORKER_ID", "../w"),
+        ("ACF_LOG", "acf_worker=loudly"),
+        ("INTER_ISSUE_WAIT", "a while"),
+    ])
+    .env_file(
+        "AGENT=comand\nMAX_ATTEMPTS=0\nnonsense\nGIT_TOKN=hunter22\nGIT_REPO_URL=htps://me:hunter22@h/r\n",
+    )
+    .config_file(
+        "feature_branches = \"perhaps\"\nplan_by_defalt = true\nno_issues_wait = 0\nagent_commando = 3\n",
+    )
+    .flag(&ACF_REF_PREFIX, "--ref-prefix", "refs/acf");
+    insta::assert_snapshot!(refused(place, Need::Worker));
+}
+
+#[test]
+fn an_unknown_word_is_answered_with_the_known_ones() {
+    let told = |name: &str, value: &str| remedy(&[(name, value)]).1;
+    assert_eq!(told("TASK_MANAGER", "jira"), "known: todo");
+    assert_eq!(told("TASK_MANAGER", "Todo"), "did you mean todo? known: todo");
+    assert_eq!(told("AGENT", "clod"), "known: script, command");
+    assert_eq!(told("AGENT", "scirpt"), "did you mean script? known: script, command");
+    let problems = load_factory(&Place::new(&[("FACTORY_RUNTIME", "porcess")]).layers()).unwrap_err();
+    assert_eq!(problems.as_slice()[0].remedy, "did you mean process? known: process");
+}
+
+#[test]
+fn the_words_of_the_table_are_those_that_are_parsed() {
+    for word in AGENTS {
+        let settings = loaded(with(&[("AGENT", word), ("AGENT_COMMAND", "x")]));
+        assert!(settings.agent.is_some(), "{word}");
+    }
+    for word in crate::config::variables::TRACKERS {
+        loaded(with(&[("TASK_MANAGER", word)]));
+    }
+    for word in crate::config::variables::RUNTIMES {
+        load_factory(&Place::new(&[("FACTORY_RUNTIME", word)]).layers()).unwrap();
+    }
+}
+
+#[test]
+fn a_command_asks_only_for_what_it_needs() {
+    let local = || Place::new(&[("PROJECT", "TODO.md")]);
+    let settings = load(&local().without_home().layers(), Need::Tracker).unwrap();
+    assert!(settings.repository.is_none() && settings.agent.is_none());
+    let named = |need| {
+        let problems = load(&local().layers(), need).unwrap_err();
+        problems.as_slice().iter().map(|problem| problem.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(named(Need::Repository), ["GIT_REPO_URL"]);
+    assert_eq!(named(Need::Worker), ["GIT_REPO_URL", "AGENT"]);
+}
+
+#[test]
+fn what_is_not_needed_is_validated_all_the_same() {
+    let place = Place::new(&[("PROJECT", "TODO.md"), ("AGENT", "clod"), ("GIT_REPO_URL", "ext::sh")]);
+    let shown = refused(place, Need::Tracker);
+    assert!(shown.contains("AGENT") && shown.contains("GIT_REPO_URL"), "{shown}");
+}
+
+#[test]
+fn workers_can_be_looked_after_whatever_became_of_their_configuration() {
+    let place = Place::new(&[("TASK_MANAGER", "nonsense"), ("GIT_TOKEN", "x"), ("MAX_ATTEMPTS", "0")]);
+    let factory = load_factory(&place.layers()).unwrap();
+    assert_eq!((factory.name.as_str(), factory.runtime), ("default", RuntimeChoice::Process));
+    assert_eq!(factory.directories.state, Path::new("/home/ann/.local/state/acf"));
+    assert_eq!(factory.stop_grace, Duration::from_secs(30));
+    let named = |name| load_factory(&Place::new(&[("FACTORY_NAME", name)]).layers());
+    assert_eq!(named("shop-1").unwrap().name, "shop-1");
+    for name in ["../x", "a/b", "-x", "a b", "é", ".", &"x".repeat(65)] {
+        assert_eq!(named(name).unwrap_err().as_slice()[0].name, "FACTORY_NAME", "{name}");
+    }
+}
+
+#[test]
+fn starting_workers_tells_the_problems_of_both_at_once() {
+    let shown = load_fleet(&Place::new(&[("FACTORY_RUNTIME", "ecs")]).without_home().layers()).unwrap_err();
+    insta::assert_snapshot!(shown);
+    let (factory, settings) = load_fleet(&with(&[]).layers()).unwrap();
+    assert_eq!(factory.name, "default");
+    assert_eq!(settings.agent, Some(AgentChoice::Script));
+}
+
+#[test]
+fn a_todo_file_is_local_or_in_the_repository() {
+    let place = Place::new(&[("TODO_FILE", "docs/TODO.md")]);
+    let local = TodoLocation::Local(place.path("docs/TODO.md"));
+    let Tracker::Todo(todo) = load(&place.layers(), Need::Tracker).unwrap().tracker;
+    assert_eq!(todo.location, local);
+    let (name, told) = remedy(&[("PROJECT", "git:../x")]);
+    assert_eq!(
+        (name.as_str(), told.as_str()),
+        ("PROJECT", "the path has to stay in the repository, e.g. git:TODO.md")
+    );
+    assert_eq!(remedy(&[("PROJECT", ""), ("TODO_FILE", "git:/etc/x")]).0, "TODO_FILE");
+}
+
+#[test]
+fn a_todo_file_in_the_repository_needs_the_repository() {
+    insta::assert_snapshot!(refused(Place::new(&[("PROJECT", "git:TODO.md")]), Need::Tracker), @r"
+    1 setting is missing for tracker todo
+      GIT_REPO_URL   not set   the repository that the TODO file is in (PROJECT=git:…)
+    ");
+}
+
+#[test]
+fn project_wins_over_todo_file_and_a_difference_is_a_warning() {
+    let settings = loaded(with(&[("TODO_FILE", "other.md")]));
+    assert_eq!(
+        settings.warnings,
+        [
+            "PROJECT is `git:TODO.md` in the environment, so TODO_FILE is not used: `other.md` in the environment"
+        ]
+    );
+    assert_eq!(loaded(with(&[("TODO_FILE", "git:./TODO.md")])).warnings, Vec::<String>::new());
+}
+
+#[test]
+fn credentials_in_the_address_become_secrets() {
+    let settings = loaded(with(&[("GIT_REPO_URL", "https://me:p%40ssword@h.example/shop.git")]));
+    let repository = settings.repository.as_ref().unwrap();
+    assert_eq!(repository.url, "https://h.example/shop.git");
+    assert_eq!(repository.username, "me");
+    assert_eq!(repository.token.as_ref().map(ExposeSecret::expose_secret), Some("p@ssword"));
+    for written in ["p@ssword", "p%40ssword"] {
+        assert_eq!(settings.mask.apply(written), "***");
+    }
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("ssword"), "{shown}");
+}
+
+#[test]
+fn credentials_that_contradict_each_other_are_refused() {
+    let url = ("GIT_REPO_URL", "https://me:hunter22@h.example/shop.git");
+    loaded(with(&[url, ("GIT_TOKEN", "hunter22"), ("GIT_USERNAME", "me")]));
+    assert_eq!(
+        remedy(&[url, ("GIT_TOKEN", "tr0ub4dor")]),
+        ("GIT_TOKEN".into(), "differs from the password in GIT_REPO_URL; keep one of them".into())
+    );
+    assert_eq!(
+        remedy(&[url, ("GIT_USERNAME", "you")]),
+        ("GIT_USERNAME".into(), "differs from the user in GIT_REPO_URL; keep one of them".into())
+    );
+    let shown = refused(with(&[url, ("GIT_TOKEN", "tr0ub4dor")]), Need::Worker);
+    assert!(!shown.contains("tr0ub4dor") && !shown.contains("hunter22"), "{shown}");
+}
+
+#[test]
+fn a_repository_may_be_a_path() {
+    let place = with(&[("GIT_REPO_URL", "./shop.git")]);
+    let expected = place.path("shop.git");
+    assert_eq!(loaded(place).repository.unwrap().url, expected.to_str().unwrap());
+    assert_eq!(
+        loaded(with(&[("GIT_REPO_URL", "file:///srv/shop.git")])).repository.unwrap().url,
+        "file:///srv/shop.git"
+    );
+}
+
+#[test]
+fn a_trunk_and_a_ref_prefix_must_leave_each_other_room() {
+    let told = |trunk, prefix| remedy(&[("GIT_TRUNK", trunk), ("ACF_REF_PREFIX", prefix)]).1;
+    assert!(told("acf", "refs/heads/acf/").contains("lies in it"));
+    assert!(told("acf/main", "refs/heads/acf/").contains("lies in it"));
+    assert!(told("main", "refs/heads/main/acf/").contains("below a branch"));
+    loaded(with(&[("GIT_TRUNK", "acf2"), ("ACF_REF_PREFIX", "refs/heads/acf/")]));
+}
+
+#[test]
+fn an_agents_program_is_found_wherever_the_agent_runs() {
+    let program = |place: Place| match loaded(place).agent {
+        Some(AgentChoice::Command { program, args }) => (program, args),
+        other => panic!("{other:?}"),
+    };
+    let command = |value| with(&[("AGENT", "command"), ("AGENT_COMMAND", value)]);
+    assert_eq!(program(command("my-agent")), (PathBuf::from("my-agent"), vec![]));
+    let place = command("./agents/mine --model 'big one'");
+    let expected = place.path("agents/mine");
+    assert_eq!(program(place), (expected, vec!["--model".into(), "big one".into()]));
+    assert!(remedy(&[("AGENT", "command"), ("AGENT_COMMAND", "'open")]).1.contains("quotes that end"));
+    assert_eq!(
+        remedy(&[("AGENT", "command")]),
+        ("AGENT_COMMAND".into(), "the program that AGENT=command is to call".into())
+    );
+}
+
+#[test]
+fn without_a_home_it_is_said_what_to_set_unless_nothing_needs_one() {
+    let problems = load(&with(&[]).without_home().layers(), Need::Worker).unwrap_err();
+    let named: Vec<_> = problems.as_slice().iter().map(|problem| problem.name.as_str()).collect();
+    assert_eq!(named, ["HOME"]);
+    loaded(with(&[("LOOP_WORK_DIR", "/work")]).without_home());
+}
+
+#[test]
+fn secrets_are_in_no_output_whatever_is_wrong() {
+    let secret = "s3cret-s3cret-s3cret-s3cret-s3cret-s3cret-s3cret";
+    let place = with(&[
+        ("GIT_TOKEN", secret),
+        ("ANTHROPIC_API_KEY", "agent-key-of-mine"),
+        ("TASK_MANAGER", secret),
+        ("MAX_ATTEMPTS", &format!("x{secret}")),
+        ("AGENT", "agent-key-of-mine"),
+        ("GIT_REPO_URL", "https://me:tr0ub4dor@h.example/shop.git"),
+    ])
+    .config_file("git_token = \"misplaced\"\n");
+    let problems = load(&place.layers(), Need::Worker).unwrap_err();
+    let everything = format!("{problems}\n{problems:?}");
+    for secret in ["s3cret", "agent-key", "tr0ub4dor", "misplaced"] {
+        assert!(!everything.contains(secret), "{everything}");
+    }
+    assert!(problems.to_string().contains("AGENT"), "{problems}");
+
+    let settings =
+        loaded(with(&[("GIT_TOKEN", secret), ("JIRA_TOKEN", "jira-token"), ("TODO_FILE", "jira-token")]));
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("s3cret") && !shown.contains("jira-token"), "{shown}");
+    assert_eq!(settings.mask.apply(&format!("a {secret} b jira-token")), "a *** b ***");
+}
+
+#[test]
+fn a_flag_is_named_where_its_value_is_wrong() {
+    let place = with(&[]).flag(&PROJECT, "--project", "git:");
+    let shown = refused(place, Need::Worker);
+    assert!(shown.contains("`git:` given by --project"), "{shown}");
+}

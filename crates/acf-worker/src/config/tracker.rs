@@ -1,0 +1,151 @@
+//! Which tracker issues come from, and what it needs.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::reader::Reader;
+use super::sources::{Found, Layers};
+use super::variables::{PROJECT, TASK_MANAGER, TODO_ASSIGNEE, TODO_FILE, TRACKERS, Variable};
+
+/// Where issues come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tracker {
+    /// A TODO file.
+    Todo(Todo),
+}
+
+/// A TODO file, and the account that its issues are taken for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Todo {
+    /// Where the file is.
+    pub location: TodoLocation,
+    /// The account that workers take issues for.
+    pub assignee: String,
+}
+
+/// Where a TODO file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TodoLocation {
+    /// At that absolute path of this machine.
+    Local(PathBuf),
+    /// At that path in the target repository: relative, and never leaving it.
+    InRepository(String),
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Todo,
+}
+
+impl Tracker {
+    /// Returns the name of the tracker that is chosen, or that of the default.
+    pub(super) fn chosen_name(layers: &Layers) -> &'static str {
+        let chosen = layers.lookup(&TASK_MANAGER).found;
+        let is_chosen = |name: &&str| chosen.as_ref().is_some_and(|found| found.value.trim() == *name);
+        TRACKERS.iter().copied().find(is_chosen).unwrap_or(TRACKERS[0])
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        match reader.choice(&TASK_MANAGER, &[("todo", Kind::Todo)])? {
+            Kind::Todo => {
+                let location = location(reader);
+                let assignee = reader.parse(&TODO_ASSIGNEE, account);
+                Some(Self::Todo(Todo { location: location?, assignee: assignee? }))
+            }
+        }
+    }
+}
+
+/// `PROJECT` says where the file is; `TODO_FILE` does where there is no `PROJECT`.
+fn location(reader: &mut Reader<'_>) -> Option<TodoLocation> {
+    let project = reader.found(&PROJECT);
+    let todo_file = reader.found(&TODO_FILE);
+    match (project, todo_file) {
+        (Some(project), None) => location_of(reader, &PROJECT, &project),
+        (None, Some(todo_file)) => location_of(reader, &TODO_FILE, &todo_file),
+        (Some(project), Some(todo_file)) => {
+            let used = location_of(reader, &PROJECT, &project);
+            let unused = location_of(reader, &TODO_FILE, &todo_file);
+            if used.is_some() && unused.is_some() && used != unused {
+                let (project, todo_file) =
+                    (reader.show(&PROJECT, &project), reader.show(&TODO_FILE, &todo_file));
+                reader.warn(format!("PROJECT is {project}, so TODO_FILE is not used: {todo_file}"));
+            }
+            used
+        }
+        (None, None) => {
+            reader.missing(&PROJECT, "e.g. TODO.md, or git:TODO.md for the file in the target repository");
+            None
+        }
+    }
+}
+
+fn location_of(reader: &mut Reader<'_>, variable: &Variable, found: &Found) -> Option<TodoLocation> {
+    let Some(path) = found.value.trim().strip_prefix("git:") else {
+        return Some(TodoLocation::Local(reader.layers().path(found)));
+    };
+    match path_in_repository(path) {
+        Ok(path) => Some(TodoLocation::InRepository(path)),
+        Err(remedy) => {
+            reader.wrong(variable, found, remedy);
+            None
+        }
+    }
+}
+
+fn path_in_repository(path: &str) -> Result<String, &'static str> {
+    if path.contains(['\\', ':']) || path.chars().any(char::is_control) {
+        return Err("write git: and a plain path in the repository, e.g. git:TODO.md");
+    }
+    let mut parts = Vec::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_string_lossy()),
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return Err("the path has to stay in the repository, e.g. git:TODO.md");
+            }
+        }
+    }
+    if parts.is_empty() || path.ends_with('/') {
+        return Err("name a file in the repository, e.g. git:TODO.md");
+    }
+    if parts.iter().any(|part| part.eq_ignore_ascii_case(".git")) {
+        return Err("git keeps its own files there; name another one");
+    }
+    Ok(parts.join("/"))
+}
+
+fn account(text: &str) -> Result<String, String> {
+    // The file keeps accounts in its lines.
+    if text.chars().any(char::is_control) {
+        Err("write it on one line".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_the_repository_stays_in_it() {
+        assert_eq!(path_in_repository("TODO.md"), Ok("TODO.md".into()));
+        assert_eq!(path_in_repository("./docs//TODO é.md"), Ok("docs/TODO é.md".into()));
+        for path in [
+            "",
+            ".",
+            "../x",
+            "a/../../x",
+            "/etc/passwd",
+            "a/",
+            ".git/config",
+            "a/.GIT/x",
+            "a\\b",
+            "a\nb",
+            "a:b",
+        ] {
+            assert!(path_in_repository(path).is_err(), "{path:?} was accepted");
+        }
+    }
+}

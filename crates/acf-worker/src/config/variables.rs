@@ -1,0 +1,330 @@
+//! Every variable that acf reads, declared once: the table behind parsing, reports and the reference.
+//!
+//! What a value means is not said here but where it is parsed, by [`super::load`].
+
+/// The part of acf that a variable is about; the reference has one section for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Where issues come from.
+    Tracker,
+    /// Where work goes.
+    Repository,
+    /// Who does the work.
+    Agent,
+    /// Which issues are taken, and how often.
+    Rules,
+    /// How a worker behaves.
+    Worker,
+    /// Where and under which name workers run.
+    Factory,
+    /// What acf tells its own workers.
+    Internal,
+}
+
+impl Topic {
+    /// All topics, in the order of the reference.
+    pub const ALL: [Self; 7] = [
+        Self::Tracker,
+        Self::Repository,
+        Self::Agent,
+        Self::Rules,
+        Self::Worker,
+        Self::Factory,
+        Self::Internal,
+    ];
+}
+
+/// The form of a variable's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// One of those words.
+    Choice(&'static [&'static str]),
+    /// A path, relative to the current directory or, from `acf.toml`, to that file.
+    Path,
+    /// A path, or `git:` and a path in the target repository.
+    Project,
+    /// An address that git understands, or a path.
+    Address,
+    /// A program's name on `PATH`, or its path.
+    Program,
+    /// A duration such as `90s`, `30m` or `1h 30m`, or a plain number of seconds.
+    Duration,
+    /// A whole number.
+    Number,
+    /// `true` or `false`.
+    Switch,
+    /// Words with commas between them; in `acf.toml` also an array.
+    List,
+}
+
+/// What holds where a variable is not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// Nothing.
+    None,
+    /// That value.
+    Value(&'static str),
+    /// What those words describe.
+    Described(&'static str),
+}
+
+/// A variable that acf reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name in the environment and in env files.
+    pub name: &'static str,
+    /// What it is for, in one line.
+    pub doc: &'static str,
+    /// The part of acf that it is about.
+    pub topic: Topic,
+    /// The form of its value.
+    pub kind: Kind,
+    /// What holds where it is not set.
+    pub default: Default,
+    /// Whether its value is never shown.
+    pub secret: bool,
+    /// The choice with which alone it matters, as `NAME=value`.
+    pub only_with: Option<&'static str>,
+    /// Whether it may stand in `acf.toml`.
+    pub in_config_file: bool,
+}
+
+impl Variable {
+    const fn of(topic: Topic, kind: Kind) -> Self {
+        Self {
+            name: "",
+            doc: "",
+            topic,
+            kind,
+            default: Default::None,
+            secret: false,
+            only_with: None,
+            in_config_file: !matches!(topic, Topic::Internal),
+        }
+    }
+
+    const fn default(self, value: &'static str) -> Self {
+        Self { default: Default::Value(value), ..self }
+    }
+
+    const fn otherwise(self, words: &'static str) -> Self {
+        Self { default: Default::Described(words), ..self }
+    }
+
+    const fn only_with(self, choice: &'static str) -> Self {
+        Self { only_with: Some(choice), ..self }
+    }
+
+    const fn secret(self) -> Self {
+        Self { secret: true, in_config_file: false, ..self }
+    }
+
+    const fn not_in_config_file(self) -> Self {
+        Self { in_config_file: false, ..self }
+    }
+
+    /// Returns the key under which it stands in `acf.toml`.
+    #[must_use]
+    pub fn config_key(&self) -> String {
+        self.name.to_ascii_lowercase()
+    }
+}
+
+/// The task managers of this build.
+pub const TRACKERS: &[&str] = &["todo"];
+/// The agents of this build.
+pub const AGENTS: &[&str] = &["script", "command"];
+/// The runtimes of this build.
+pub const RUNTIMES: &[&str] = &["process"];
+
+macro_rules! variables {
+    ($(#[doc = $doc:literal] $name:ident = $declaration:expr;)+) => {
+        $(
+            #[doc = $doc]
+            pub const $name: Variable =
+                Variable { name: stringify!($name), doc: $doc.trim_ascii(), ..$declaration };
+        )+
+
+        /// Every variable, in the order of the reference.
+        pub static ALL: &[Variable] = &[$($name),+];
+    };
+}
+
+use Kind::{Address, Choice, Duration, List, Number, Path, Program, Project, Switch, Text};
+use Topic::{Agent, Factory, Internal, Repository, Rules, Tracker, Worker};
+
+variables! {
+    /// The task manager that issues come from.
+    TASK_MANAGER = Variable::of(Tracker, Choice(TRACKERS)).default("todo");
+    /// The issues: `path/TODO.md` is a local file, `git:TODO.md` the file in the target repository.
+    PROJECT = Variable::of(Tracker, Project);
+    /// The issues' file where no `PROJECT` is given, written like one.
+    TODO_FILE = Variable::of(Tracker, Project).only_with("TASK_MANAGER=todo");
+    /// The account that workers take issues for.
+    TODO_ASSIGNEE = Variable::of(Tracker, Text).default("acf").only_with("TASK_MANAGER=todo");
+
+    /// The target repository; a user and a password in it are taken out at once and kept secret.
+    GIT_REPO_URL = Variable::of(Repository, Address);
+    /// The user for the repository; most hosts take any together with a token.
+    GIT_USERNAME = Variable::of(Repository, Text).default("x-access-token");
+    /// The token or password for the repository.
+    GIT_TOKEN = Variable::of(Repository, Text).secret();
+    /// The branch that work starts from and lands on.
+    GIT_TRUNK = Variable::of(Repository, Text).otherwise("the remote's default branch");
+    /// The name that commits carry.
+    GIT_AUTHOR_NAME = Variable::of(Repository, Text).default("acf");
+    /// The mail address that commits carry.
+    GIT_AUTHOR_EMAIL = Variable::of(Repository, Text).default("acf@localhost");
+    /// The refs of claims and run records; `refs/heads/acf/` serves hosts that take only branches.
+    ACF_REF_PREFIX = Variable::of(Repository, Text).default("refs/acf/");
+    /// How long one git command may take.
+    ACF_GIT_TIMEOUT = Variable::of(Repository, Duration).default("120s");
+    /// Where repositories are cached and checked out.
+    LOOP_WORK_DIR = Variable::of(Repository, Path).otherwise("`acf/work` in the user's cache directory");
+
+    /// The coding agent.
+    AGENT = Variable::of(Agent, Choice(AGENTS));
+    /// The program that is called as `CMD init` and `CMD run <prompt>`.
+    AGENT_COMMAND = Variable::of(Agent, Program).only_with("AGENT=command");
+    /// A template that replaces the repository's and the built-in prompt for implementing.
+    IMPLEMENTATION_PROMPT = Variable::of(Agent, Text);
+    /// A template that replaces the repository's and the built-in prompt for planning.
+    PLANNING_PROMPT = Variable::of(Agent, Text);
+
+    /// Whether work goes to `feature/KEY`, unless the issue is labelled skip-branch.
+    FEATURE_BRANCHES = Variable::of(Rules, Switch).default("false");
+    /// Whether every issue needs an approved plan, unless it is labelled skip-plan.
+    PLAN_BY_DEFAULT = Variable::of(Rules, Switch).default("false");
+    /// Labels that an issue has to carry to be taken.
+    REQUIRED_LABELS = Variable::of(Rules, List);
+    /// After how many failed attempts an issue is blocked.
+    MAX_ATTEMPTS = Variable::of(Rules, Number).default("3");
+    /// The wait after a first failed attempt; it doubles with each one more, up to 5 minutes.
+    RETRY_BACKOFF = Variable::of(Rules, Duration).default("10s");
+
+    /// The wait when there is no issue to take.
+    NO_ISSUES_WAIT = Variable::of(Worker, Duration).default("60");
+    /// The wait between two issues.
+    INTER_ISSUE_WAIT = Variable::of(Worker, Duration).default("0");
+    /// How long a claim holds without being renewed; the issues of a worker that died wait that long.
+    ACF_CLAIM_TTL = Variable::of(Worker, Duration).default("30m");
+    /// How long a worker that is told to stop may take to save its work.
+    STOP_GRACE = Variable::of(Worker, Duration).default("30s");
+    /// Which log lines are written, as a `tracing` filter such as `debug` or `info,acf_worker=trace`.
+    ACF_LOG = Variable::of(Worker, Text).default("info");
+
+    /// Where workers run.
+    FACTORY_RUNTIME = Variable::of(Factory, Choice(RUNTIMES)).default("process");
+    /// The factory's name, which tells its workers from those of another factory on this machine.
+    FACTORY_NAME = Variable::of(Factory, Text).default("default");
+    /// A file of variables, as `--env-file` names it too.
+    FACTORY_ENV_FILE = Variable::of(Factory, Path).not_in_config_file();
+
+    /// The worker's id.
+    ACF_WORKER_ID = Variable::of(Internal, Text).otherwise("generated");
+    /// Where the worker appends what happens in it, as lines of JSON.
+    ACF_EVENTS_FILE = Variable::of(Internal, Path);
+}
+
+/// Returns the variable of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Variable> {
+    ALL.iter().find(|variable| variable.name == name)
+}
+
+/// A variable that belongs to other parts or programs: acf does not act on it, and no agent sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether its value is masked wherever it might show.
+    pub secret: bool,
+}
+
+const fn open(name: &'static str) -> Foreign {
+    Foreign { name, secret: false }
+}
+
+const fn secret(name: &'static str) -> Foreign {
+    Foreign { name, secret: true }
+}
+
+/// The variables that are taken out of the environment of agents though acf does not use them.
+pub static FOREIGN: &[Foreign] = &[
+    open("JIRA_SITE"),
+    open("JIRA_EMAIL"),
+    secret("JIRA_TOKEN"),
+    open("JIRA_ASSIGNEE_ACCOUNT_ID"),
+    secret("GH_TOKEN"),
+    secret("GITHUB_TOKEN"),
+    open("GH_ASSIGNEE"),
+    open("GH_USERNAME"),
+    open("GITHUB_REPO"),
+    secret("ANTHROPIC_API_KEY"),
+    secret("CLAUDE_ACCESS_TOKEN"),
+    secret("CLAUDE_REFRESH_TOKEN"),
+    open("CLAUDE_TOKEN_EXPIRES_AT"),
+    open("CLAUDE_SUBSCRIPTION_TYPE"),
+    open("CLAUDE_MODEL"),
+    open("COPILOT_MODEL"),
+    open("FACTORY_WORKER_IMAGE"),
+    open("FACTORY_PLANNER_IMAGE"),
+    open("FACTORY_AWS_REGION"),
+    open("FACTORY_AWS_CLUSTER"),
+    open("FACTORY_AWS_SUBNET_ID"),
+    open("FACTORY_AWS_SECURITY_GROUP_ID"),
+    open("FACTORY_AWS_LOG_GROUP"),
+    open("AWS_ACCESS_KEY_ID"),
+    secret("AWS_SECRET_ACCESS_KEY"),
+    secret("AWS_SESSION_TOKEN"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_is_declared_once() {
+        let names: Vec<_> = ALL
+            .iter()
+            .map(|variable| variable.name)
+            .chain(FOREIGN.iter().map(|foreign| foreign.name))
+            .collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn every_variable_says_in_one_sentence_what_it_is_for() {
+        for variable in ALL {
+            assert!(variable.doc.ends_with('.'), "{}: {:?}", variable.name, variable.doc);
+            assert!(!variable.doc.contains(['\n', '|']), "{}: {:?}", variable.name, variable.doc);
+        }
+    }
+
+    #[test]
+    fn no_secret_and_nothing_internal_may_stand_in_the_config_file() {
+        for variable in ALL.iter().filter(|variable| variable.in_config_file) {
+            assert!(!variable.secret && variable.topic != Internal, "{}", variable.name);
+        }
+        assert!(ALL.iter().any(|variable| variable.secret));
+    }
+
+    #[test]
+    fn a_choice_has_a_default_among_its_words_or_none() {
+        for variable in ALL {
+            if let (Choice(known), Default::Value(default)) = (variable.kind, variable.default) {
+                assert!(known.contains(&default), "{}", variable.name);
+            }
+        }
+    }
+
+    #[test]
+    fn variables_are_found_by_their_exact_name() {
+        assert_eq!(find("GIT_TOKEN").map(|variable| variable.secret), Some(true));
+        assert_eq!(find("git_token").map(|variable| variable.name), None);
+    }
+}

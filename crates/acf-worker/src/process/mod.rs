@@ -1,0 +1,36 @@
+//! Child processes that leave nothing behind.
+//!
+//! Every agent, gate and set-up command runs below a *guard*: this same program, started as
+//! `/proc/self/exe __guard`. The guard owns the command's whole family, daemons included, and ends it
+//! when the command ends, when the worker says so, and when the worker is no more: even SIGKILL on the
+//! worker leaves no agent behind, because the guard then reads the end of its line to the worker.
+//!
+//! Not here: what the commands are and what their output means ([`crate::agent`], [`crate::gate`]),
+//! and git's own short-lived processes.
+
+mod descendants;
+mod guard;
+mod guarded;
+mod lines;
+mod protocol;
+mod tail;
+
+pub use guard::guard_main;
+pub use guarded::{End, Guard, GuardedCommand, Limits, OnLine, Output, Place, run};
+pub(crate) use protocol::GUARD;
+pub use tail::Tail;
+
+/// Returns a path by which this very program can be started, even if its file is replaced or deleted.
+pub(crate) fn this_program() -> std::io::Result<std::path::PathBuf> {
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
+}
+
+/// Keeps other processes of the same user, an agent's above all, from reading this one's environment and
+/// memory in `/proc`, where the tokens are. Root, and whoever may trace any process, still can.
+pub fn keep_environment_private() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::debug!(%error, "cannot hide this process's environment from its user's other processes");
+    }
+}

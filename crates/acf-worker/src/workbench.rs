@@ -1,0 +1,575 @@
+//! The real workbench: a checkout of the mirror, the agent under guard, the gate on a clean copy.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use acf_core::agent::{Agent, AgentOutcome, AgentRequest};
+use acf_core::issue::{Issue, Stage, Status, label};
+use acf_core::issue_run::{Collected, Event, Feedback, GateOutcome, Rebased, Round, Terms};
+use acf_core::mask::Mask;
+use acf_core::policy::{POLICY_PATH, Policy};
+use acf_core::progress::{Observer, Step, What};
+use acf_core::prompt::repository_path;
+use acf_core::receipt::Receipt;
+use acf_core::run::{CommitId, Failure, FailureKind, Target};
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent;
+use crate::config::Prompts;
+use crate::gate::{self, GateEnd, GateReport, Purpose};
+use crate::git::checkout::{Author, Checkout, CheckoutError, Merged, WipNote};
+use crate::git::mirror::Mirror;
+use crate::process::{Guard, Limits, Place};
+use crate::prompt::{self, PromptInputs};
+use crate::worker::{Bench, Job, Salvage, SaveFor, Workbench};
+
+/// The most of an agent's output that one round adds to the log, in bytes.
+const LONGEST_LOG: usize = 8 * 1024 * 1024;
+
+/// What runs are worked on with.
+#[derive(Clone)]
+pub struct GitWorkbench {
+    /// Where objects are.
+    pub mirror: Arc<Mirror>,
+    /// Where checkouts are made.
+    pub work_dir: PathBuf,
+    /// The name of the trunk.
+    pub trunk: String,
+    /// Who does the work.
+    pub agent: Arc<dyn Agent>,
+    /// What sees to it that nothing an agent started survives.
+    pub guard: Guard,
+    /// The environment of agents and checks: nothing of acf's own.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The operator's templates.
+    pub prompts: Prompts,
+    /// Who makes commits.
+    pub author: Author,
+    /// How long an agent may take to end when it is told to.
+    pub grace: Duration,
+    /// Keeps secrets out of what agents are told and what is recorded of them.
+    pub mask: Mask,
+    /// Who watches.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl GitWorkbench {
+    fn place<'a>(&'a self, dir: &'a Path, timeout: Duration, stall: Option<Duration>) -> Place<'a> {
+        let limits = Limits { timeout, stall, grace: self.grace };
+        Place { guard: &self.guard, dir, env: &self.environment, limits }
+    }
+}
+
+/// Where plans lie in the repository.
+const PLANS: &str = "plans";
+
+/// Returns where a new plan of an issue belongs.
+fn plan_path(job: &Job) -> String {
+    format!("{PLANS}/{}.md", job.issue.key.slug())
+}
+
+/// The first line of a plan, where keys can move from issue to issue: whose plan it is.
+fn plan_head(job: &Job) -> String {
+    match &job.issue.identity {
+        Some(identity) => format!("<!-- acf: plan for issue {identity} -->\n"),
+        None => String::new(),
+    }
+}
+
+/// Returns a plan without its first line, if that says that it is the plan of the job's issue.
+fn own_plan(job: &Job, text: &str) -> Option<String> {
+    let head = plan_head(job);
+    let (first, rest) = if head.is_empty() { ("", text) } else { text.split_once('\n')? };
+    (first.trim_end() == head.trim_end()).then(|| rest.to_owned())
+}
+
+/// Finds the issue's plan, and the path where it lies: its key may have moved since it was written.
+fn find_plan(job: &Job, tree: &Path) -> Option<(String, String)> {
+    let read = |path: String| {
+        let plan = own_plan(job, &read_plain(tree, &path)?)?;
+        Some((path, plan))
+    };
+    let others = || {
+        let entries = fs::read_dir(tree.join(PLANS)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).map(|name| format!("{PLANS}/{name}"))
+    };
+    let may_have_moved = job.issue.identity.is_some();
+    read(plan_path(job)).or_else(|| may_have_moved.then(others)?.find_map(read))
+}
+
+/// Returns where the issue's plan is to be written: over an earlier one of the same issue, and never
+/// over that of another issue which had the key before.
+fn place_for_plan(job: &Job, tree: &Path) -> String {
+    let path = plan_path(job);
+    match (find_plan(job, tree), &job.issue.identity) {
+        (Some((earlier, _)), _) => earlier,
+        (None, Some(identity)) if fs::symlink_metadata(tree.join(&path)).is_ok() => {
+            format!("{PLANS}/{}-{identity}.md", job.issue.key.slug())
+        }
+        (None, _) => path,
+    }
+}
+
+#[async_trait]
+impl Workbench for GitWorkbench {
+    async fn open(&self, job: &Job, stop: &CancellationToken) -> Result<Box<dyn Bench>, Failure> {
+        self.mirror
+            .have(&job.base, &self.trunk)
+            .await
+            .map_err(|error| broken("cannot fetch the trunk", &error))?;
+        let checkout = Checkout::make(
+            self.mirror.clone(),
+            &self.work_dir,
+            &job.issue.key,
+            &job.run,
+            job.base.clone(),
+            self.author.clone(),
+        );
+        let checkout =
+            Arc::new(checkout.await.map_err(|error| broken("cannot check the repository out", &error))?);
+        let mut bench = GitBench {
+            policy: Policy::default(),
+            task: String::new(),
+            session: None,
+            rounds: 0,
+            last_prompt: String::new(),
+            work: None,
+            paths: BTreeSet::new(),
+            conflicts: Vec::new(),
+            directory_is_current: true,
+            receipt: Receipt {
+                agent: self.agent.name().to_owned(),
+                attempt: job.attempt,
+                ..Receipt::default()
+            },
+            with: self.clone(),
+            job: Job { issue: without_secrets(&job.issue, &self.mask), ..job.clone() },
+            plan_path: String::new(),
+            checkout,
+        };
+        match bench.make_ready(stop).await {
+            Ok(()) => Ok(Box::new(bench)),
+            Err(failure) => {
+                Box::new(bench).close().await;
+                Err(failure)
+            }
+        }
+    }
+}
+
+struct GitBench {
+    with: GitWorkbench,
+    job: Job,
+    checkout: Arc<Checkout>,
+    policy: Policy,
+    /// Where the issue's plan lies, or is to lie.
+    plan_path: String,
+    /// The prompt of the first round.
+    task: String,
+    last_prompt: String,
+    session: Option<String>,
+    rounds: u32,
+    work: Option<CommitId>,
+    /// What the work changes.
+    paths: BTreeSet<String>,
+    /// The files that had conflict markers when the agent was last asked to resolve them.
+    conflicts: Vec<String>,
+    /// Whether the agent's directory holds the work as it was last rebased.
+    directory_is_current: bool,
+    receipt: Receipt,
+}
+
+impl GitBench {
+    /// Reads policy, template and plan from the base commit, takes up earlier work, and runs the
+    /// set-up commands.
+    async fn make_ready(&mut self, stop: &CancellationToken) -> Result<(), Failure> {
+        // Nobody but git has written here yet, so these files are those of the base commit.
+        let tree = self.checkout.tree();
+        self.policy = parse_policy(read_plain(&tree, POLICY_PATH).as_deref())?;
+        let template = read_plain(&tree, repository_path(self.job.stage));
+        let plan = self.approved_plan(&tree)?;
+        self.receipt.resumed = self.take_up_wip().await;
+        let prompt = prompt::first(&PromptInputs {
+            issue: &self.job.issue,
+            stage: self.job.stage,
+            setting: self.with.prompts.of(self.job.stage),
+            repository: template.as_deref(),
+            plan: plan.as_deref(),
+            plan_path: &self.plan_path,
+            checks: &self.policy.verify,
+            resumed: self.receipt.resumed,
+        })?;
+        self.task = self.with.mask.apply(&prompt).into_owned();
+        if self.policy.setup.is_empty() {
+            return Ok(());
+        }
+        self.note(Step::Setup);
+        match self.run_checks(Purpose::Setup, &tree, stop).await?.end {
+            GateEnd::Judged(GateOutcome::Passed) => Ok(()),
+            GateEnd::Judged(GateOutcome::Failed { reason, evidence }) => {
+                Err(Failure::new(FailureKind::Setup, reason).with_evidence(evidence))
+            }
+            GateEnd::Stopped => Err(Failure::new(FailureKind::Setup, "stopped during the set-up")),
+        }
+    }
+
+    /// Finds out where the issue's plan lies or is to lie, and returns it if it is approved.
+    fn approved_plan(&mut self, tree: &Path) -> Result<Option<String>, Failure> {
+        self.plan_path = place_for_plan(&self.job, tree);
+        let issue = &self.job.issue;
+        let is_approved = issue.status == Status::PlanApproved || issue.has_label(label::PLAN_APPROVED);
+        if self.job.stage == Stage::Planning || !is_approved {
+            return Ok(None);
+        }
+        let Some((_, plan)) = find_plan(&self.job, tree) else {
+            let path = plan_path(&self.job);
+            let reason = format!("the issue's plan is approved, but there is no plan of it in {path}");
+            return Err(Failure::new(FailureKind::Setup, reason));
+        };
+        Ok(Some(plan))
+    }
+
+    /// Puts interrupted work of an earlier run into the checkout, where it still applies.
+    async fn take_up_wip(&self) -> bool {
+        let Some(wip) = &self.job.wip else { return false };
+        if self.with.mirror.bring(&[wip.as_str()]).await.is_err() {
+            return false;
+        }
+        let note = self.checkout.wip_note(wip.as_str()).await;
+        let is_meant = note.is_some_and(|note| note.restore && note.identity == self.job.issue.identity);
+        if !is_meant {
+            return false;
+        }
+        let base = self.checkout.base();
+        match self.checkout.merge(&CommitId::new(wip.as_str()), &base).await {
+            Ok(Merged::Clean(tree)) => self.checkout.set(&tree, base).await.is_ok(),
+            Ok(Merged::Conflict { .. }) | Err(_) => false,
+        }
+    }
+
+    async fn run_checks(
+        &self,
+        purpose: Purpose,
+        directory: &Path,
+        stop: &CancellationToken,
+    ) -> Result<GateReport, Failure> {
+        let (commands, timeout) = match purpose {
+            Purpose::Setup => (&self.policy.setup, self.policy.timeouts.setup),
+            Purpose::Verify => (&self.policy.verify, self.policy.timeouts.verify),
+        };
+        let mut log = capped_log(&self.job, "gate");
+        let place = self.with.place(directory, timeout, None);
+        let ran = gate::run(purpose, commands, place, stop, &mut log).await;
+        let mut report = ran.map_err(|error| broken("cannot run the repository's commands", &error))?;
+        if let GateEnd::Judged(GateOutcome::Failed { reason, evidence }) = &mut report.end {
+            *reason = self.with.mask.apply(&*reason).into_owned();
+            *evidence = self.with.mask.apply(&*evidence).into_owned();
+        }
+        Ok(report)
+    }
+
+    fn note(&self, step: Step) {
+        let issue = self.job.issue.key.clone();
+        self.with.observer.note(What::Step { issue, step, round: self.rounds, detail: None });
+    }
+
+    /// Words the prompt of a round.
+    fn word(&self, round: &Round) -> Result<String, Failure> {
+        let resumes = self.with.agent.resumes() && self.session.is_some();
+        let text = match round {
+            Round::First => return Ok(self.task.clone()),
+            Round::Again if resumes => return Ok("Go on.".to_owned()),
+            Round::Again => return Ok(self.last_prompt.clone()),
+            Round::Fix(feedback) => prompt::fix(feedback, &self.task, resumes)?,
+        };
+        Ok(self.with.mask.apply(&text).into_owned())
+    }
+
+    async fn try_run_agent(&mut self, round: &Round, stop: &CancellationToken) -> Result<Event, Failure> {
+        if let Round::Fix(feedback) = round {
+            self.rounds += 1;
+            self.receipt.fix_rounds = self.rounds;
+            self.conflicts = match feedback {
+                Feedback::Conflict { files } => files.clone(),
+                Feedback::Gate { .. } | Feedback::Unpublishable { .. } => Vec::new(),
+            };
+        }
+        if let (false, Some(work)) = (self.directory_is_current, &self.work) {
+            let tree =
+                self.checkout.tree_of(work).await.map_err(|error| broken("cannot read the work", &error))?;
+            self.set(&tree, self.checkout.base()).await?;
+        }
+        let prompt = self.word(round)?;
+        let request = AgentRequest {
+            prompt: &prompt,
+            issue: &self.job.issue,
+            stage: self.job.stage,
+            round: self.rounds,
+            session: self.session.as_deref(),
+        };
+        let timeouts = self.policy.timeouts;
+        let tree = self.checkout.tree();
+        let place = self.with.place(&tree, timeouts.agent, Some(timeouts.stall));
+        let mut log = capped_log(&self.job, "agent");
+        let ran = agent::round(&*self.with.agent, &request, place, stop, &mut log).await;
+        let report = ran.map_err(|error| broken("cannot run the agent", &error))?;
+        self.receipt.usage += report.usage;
+        self.receipt.agent_ms += u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX);
+        if let Some(version) = report.version {
+            self.receipt.agent = format!("{} {version}", self.with.agent.name());
+        }
+        self.receipt.model = report.model.or(self.receipt.model.take());
+        self.session = report.session.or(self.session.take());
+        self.last_prompt = prompt;
+        let mut outcome = report.outcome;
+        if let AgentOutcome::Crashed { message: Some(message), .. } = &mut outcome {
+            *message = self.with.mask.apply(&*message).into_owned();
+        }
+        Ok(Event::AgentEnded(outcome))
+    }
+
+    async fn set(&mut self, tree: &str, base: CommitId) -> Result<(), Failure> {
+        self.checkout.set(tree, base).await.map_err(|error| broken("cannot reset the checkout", &error))?;
+        self.directory_is_current = true;
+        Ok(())
+    }
+
+    async fn try_collect(&mut self) -> Result<Collected, CheckoutError> {
+        let snapshot = match self.job.stage {
+            Stage::Planning => {
+                match self.checkout.snapshot_of(&self.plan_path, &plan_head(&self.job)).await? {
+                    Some(snapshot) => snapshot,
+                    None => return Ok(Collected::Nothing),
+                }
+            }
+            Stage::Implementation => self.checkout.last_snapshot().await?,
+        };
+        if let Some(path) = snapshot.changes.nested.first() {
+            return Ok(Collected::Unpublishable(format!(
+                "there is a git repository within the repository, in `{path}`; its files cannot be published like that"
+            )));
+        }
+        if snapshot.changes.paths.is_empty() {
+            return Ok(Collected::Nothing);
+        }
+        let is_policy = |path: &&String| *path == ".acf" || path.starts_with(".acf/");
+        let policy_change = snapshot.changes.paths.iter().find(is_policy);
+        if let (Some(path), Target::Trunk) = (policy_change, self.job.target) {
+            return Ok(Collected::Unpublishable(format!(
+                "it changes `{path}`, by which this repository's work is checked; only people do that"
+            )));
+        }
+        if let Some(path) = self.conflicts.iter().find(|path| has_markers(&self.checkout.tree(), path)) {
+            return Ok(Collected::Unpublishable(format!("there still are conflict markers in `{path}`")));
+        }
+        self.paths = snapshot.changes.paths.into_iter().collect();
+        let work = self.checkout.commit(&snapshot.tree, &self.job.issue, &self.job.run).await?;
+        self.work = Some(work);
+        Ok(Collected::Work)
+    }
+
+    async fn try_gate(&mut self, stop: &CancellationToken) -> Result<Event, Failure> {
+        let Some(work) = self.work.clone() else {
+            return Err(Failure::new(FailureKind::Internal, "there is no commit to check"));
+        };
+        let copy = self.checkout.clean_copy(&work).await;
+        let copy = copy.map_err(|error| broken("cannot make a clean checkout for the gate", &error))?;
+        let setup = self.run_checks(Purpose::Setup, &copy, stop).await?;
+        let report = match setup.end {
+            GateEnd::Judged(GateOutcome::Passed) => self.run_checks(Purpose::Verify, &copy, stop).await?,
+            _ => setup,
+        };
+        self.receipt.gate = report.checks;
+        Ok(match report.end {
+            GateEnd::Judged(outcome) => Event::GateEnded(outcome),
+            GateEnd::Stopped => Event::StopRequested,
+        })
+    }
+
+    async fn try_rebase(&mut self, onto: &CommitId) -> Result<Rebased, Failure> {
+        let no_commit = || Failure::new(FailureKind::Internal, "there is no commit to rebase");
+        let work = self.work.clone().ok_or_else(no_commit)?;
+        self.with
+            .mirror
+            .have(onto, &self.with.trunk)
+            .await
+            .map_err(|error| broken("cannot fetch the trunk", &error))?;
+        let base = self.checkout.base();
+        let failed = |error: CheckoutError| broken("cannot put the work on top of the trunk", &error);
+        let came_in = self.checkout.changes(base.as_str(), onto.as_str()).await;
+        let came_in = came_in.map_err(|error| failed(error.into()))?.paths;
+        let policy_came_in = came_in.iter().any(|path| path == POLICY_PATH);
+        if policy_came_in {
+            let text = self.checkout.file(onto, POLICY_PATH).await.map_err(|error| failed(error.into()))?;
+            self.policy = parse_policy(text.as_deref())?;
+        }
+        match self.checkout.merge(&work, onto).await.map_err(failed)? {
+            Merged::Clean(tree) => {
+                let there = self.checkout.tree_of(onto).await.map_err(|error| failed(error.into()))?;
+                if tree == there {
+                    return Ok(Rebased::Nothing);
+                }
+                self.checkout.set_base(onto.clone());
+                let commit = self.checkout.commit(&tree, &self.job.issue, &self.job.run).await;
+                self.work = Some(commit.map_err(failed)?);
+                self.directory_is_current = false;
+                let overlaps = policy_came_in || came_in.iter().any(|path| self.paths.contains(path));
+                Ok(Rebased::Clean { overlaps })
+            }
+            Merged::Conflict { tree, files } => {
+                self.set(&tree, onto.clone()).await?;
+                Ok(Rebased::Conflict { files })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Bench for GitBench {
+    fn terms(&self) -> Terms {
+        Terms {
+            stage: self.job.stage,
+            target: self.job.target,
+            max_fixes: self.policy.max_fixes,
+            regate: self.policy.regate,
+            has_gate: !self.policy.verify.is_empty(),
+        }
+    }
+
+    async fn run_agent(&mut self, round: &Round, stop: &CancellationToken) -> Event {
+        self.try_run_agent(round, stop).await.unwrap_or_else(Event::Broke)
+    }
+
+    async fn collect(&mut self) -> Event {
+        match self.try_collect().await {
+            Ok(collected) => Event::Collected(collected),
+            Err(error) => Event::Broke(broken("cannot make a commit of the agent's work", &error)),
+        }
+    }
+
+    async fn gate(&mut self, stop: &CancellationToken) -> Event {
+        self.try_gate(stop).await.unwrap_or_else(Event::Broke)
+    }
+
+    async fn rebase(&mut self, onto: &CommitId) -> Event {
+        self.try_rebase(onto).await.map_or_else(Event::Broke, Event::Rebased)
+    }
+
+    fn work(&self) -> Option<CommitId> {
+        self.work.clone()
+    }
+
+    fn plan_path(&self) -> Option<String> {
+        (self.job.stage == Stage::Planning).then(|| self.plan_path.clone())
+    }
+
+    fn salvage(&self) -> Arc<dyn Salvage> {
+        Arc::new(CheckoutSalvage {
+            checkout: self.checkout.clone(),
+            note: WipNote {
+                run: self.job.run.clone(),
+                issue: self.job.issue.key.clone(),
+                identity: self.job.issue.identity.clone(),
+                restore: true,
+            },
+        })
+    }
+
+    fn receipt(&self) -> Receipt {
+        self.receipt.clone()
+    }
+
+    async fn close(self: Box<Self>) {
+        if let Err(error) = self.checkout.remove().await {
+            tracing::warn!(issue.key = %self.job.issue.key, %error, "cannot remove a checkout; the next start will");
+        }
+    }
+}
+
+struct CheckoutSalvage {
+    checkout: Arc<Checkout>,
+    note: WipNote,
+}
+
+#[async_trait]
+impl Salvage for CheckoutSalvage {
+    async fn save(&self, purpose: SaveFor) -> Option<CommitId> {
+        let note = WipNote { restore: purpose != SaveFor::LookingAt, ..self.note.clone() };
+        let saving = async {
+            if purpose != SaveFor::Meanwhile {
+                self.checkout.flatten().await?;
+            }
+            let snapshot = match purpose {
+                SaveFor::Meanwhile => self.checkout.snapshot().await?,
+                SaveFor::GoingOn | SaveFor::LookingAt => self.checkout.last_snapshot().await?,
+            };
+            if snapshot.changes.paths.is_empty() {
+                return Ok(None);
+            }
+            self.checkout.wip_commit(&snapshot.tree, &note).await.map(Some)
+        };
+        saving.await.unwrap_or_else(|error: CheckoutError| {
+            tracing::debug!(issue.key = %self.note.issue, %error, "cannot save the work in progress just now");
+            None
+        })
+    }
+}
+
+/// Returns the issue as prompts and commits may tell of it.
+fn without_secrets(issue: &Issue, mask: &Mask) -> Issue {
+    Issue {
+        summary: mask.apply(&issue.summary).into_owned(),
+        description: mask.apply(&issue.description).into_owned(),
+        ..issue.clone()
+    }
+}
+
+fn parse_policy(text: Option<&str>) -> Result<Policy, Failure> {
+    Policy::parse(text.unwrap_or_default())
+        .map_err(|error| Failure::new(FailureKind::Setup, error.to_string()))
+}
+
+/// Reads a regular file below a directory; a link is none, and leads to none, as it could lead out of
+/// the checkout or around the protection of a path.
+fn read_plain(root: &Path, path: impl AsRef<Path>) -> Option<String> {
+    let path = path.as_ref();
+    let is_plain_directory =
+        |above: &Path| fs::symlink_metadata(root.join(above)).is_ok_and(|metadata| metadata.is_dir());
+    let is_file = fs::symlink_metadata(root.join(path)).is_ok_and(|metadata| metadata.is_file());
+    let is_plain = is_file && path.ancestors().skip(1).all(is_plain_directory);
+    let bytes = is_plain.then(|| fs::read(root.join(path)).ok()).flatten()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Tells whether a file has a line that git writes at the start of a conflict.
+fn has_markers(root: &Path, path: &str) -> bool {
+    read_plain(root, path).is_some_and(|text| text.lines().any(|line| line.starts_with("<<<<<<< ")))
+}
+
+fn broken(attempt: &str, error: &dyn std::error::Error) -> Failure {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let told = causes.fold(format!("{attempt}: {error}"), |told, cause| format!("{told}: {cause}"));
+    Failure::new(FailureKind::Internal, told)
+}
+
+/// Returns a sink that puts lines into the log until they are too many.
+fn capped_log(job: &Job, source: &'static str) -> impl FnMut(&str) + Send + use<> {
+    let issue = job.issue.key.clone();
+    let mut left = LONGEST_LOG;
+    move |line| {
+        let Some(rest) = left.checked_sub(line.len() + 1) else {
+            if left > 0 {
+                tracing::info!(issue.key = %issue, "{source}: further output is not logged");
+            }
+            left = 0;
+            return;
+        };
+        left = rest;
+        tracing::info!(issue.key = %issue, "{source}: {line}");
+    }
+}

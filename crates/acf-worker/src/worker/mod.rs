@@ -1,0 +1,246 @@
+//! The loop: poll, claim, run, report, release; and the settling of what dead workers left.
+//!
+//! Everything here works on ports, so that the schedule explorer of the tests can run this very code
+//! over every interleaving and crash that it can think of.
+
+mod hand_out;
+mod lease;
+mod patrol;
+mod poll;
+mod report;
+mod run;
+mod settle;
+#[cfg(test)]
+mod stubs;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use acf_core::claim::{ClaimError, ClaimStore, Version};
+use acf_core::clock::Clock;
+use acf_core::eligibility::Rules;
+use acf_core::issue::{Issue, Stage};
+use acf_core::issue_run::{Event, Round, Terms};
+use acf_core::progress::Observer;
+use acf_core::receipt::Receipt;
+use acf_core::run::{CommitId, Failure, RunId, Target, WorkerId};
+use acf_core::tracker::{Tracker, TrackerError};
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+pub use hand_out::hand_out;
+pub use patrol::{Ending, Life, Patrol, chain};
+pub use poll::{Pass, explain};
+pub use settle::Settled;
+
+/// What one run is about.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The run.
+    pub run: RunId,
+    /// The issue, as it was confirmed.
+    pub issue: Issue,
+    /// Planning or implementation.
+    pub stage: Stage,
+    /// Where the work is meant to land.
+    pub target: Target,
+    /// The tip of the trunk.
+    pub base: CommitId,
+    /// Work in progress that an earlier run left.
+    pub wip: Option<Version>,
+    /// Which attempt at the issue this is, from 1.
+    pub attempt: u32,
+}
+
+/// Where runs are worked on: checkout, agent, gate and commit, but no claim, no branch, no tracker.
+#[async_trait]
+pub trait Workbench: Send + Sync {
+    /// Makes everything ready for a run, up to the point where the agent can start.
+    ///
+    /// # Errors
+    /// A [`Failure`] when the repository, its policy or the machine is not up to it.
+    async fn open(&self, job: &Job, stop: &CancellationToken) -> Result<Box<dyn Bench>, Failure>;
+}
+
+/// One run's place on the workbench. Each method performs one action of
+/// [`acf_core::issue_run::IssueRun`] and tells what came of it.
+#[async_trait]
+pub trait Bench: Send {
+    /// Returns what the run is bound to.
+    fn terms(&self) -> Terms;
+
+    /// Runs the agent.
+    async fn run_agent(&mut self, round: &Round, stop: &CancellationToken) -> Event;
+
+    /// Makes a commit of what the agent left.
+    async fn collect(&mut self) -> Event;
+
+    /// Runs the gate on that commit.
+    async fn gate(&mut self, stop: &CancellationToken) -> Event;
+
+    /// Puts that commit on top of `onto`.
+    async fn rebase(&mut self, onto: &CommitId) -> Event;
+
+    /// Returns the commit that is to be pushed, once there is one.
+    fn work(&self) -> Option<CommitId>;
+
+    /// Returns the path of the plan that the commit adds, for a planning run.
+    fn plan_path(&self) -> Option<String>;
+
+    /// Returns what can save the work at any time, also while the agent is running.
+    fn salvage(&self) -> Arc<dyn Salvage>;
+
+    /// Returns the evidence so far.
+    fn receipt(&self) -> Receipt;
+
+    /// Clears the place.
+    async fn close(self: Box<Self>);
+}
+
+/// What work in progress is saved for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaveFor {
+    /// In case the worker dies: the agent is at work, and must not be disturbed.
+    Meanwhile,
+    /// The next run, which is to go on with it.
+    GoingOn,
+    /// People who want to see what a failed run did.
+    LookingAt,
+}
+
+/// Saves work in progress.
+#[async_trait]
+pub trait Salvage: Send + Sync {
+    /// Makes a commit of what is in the checkout now; `None` if that is nothing new, or cannot be
+    /// read while it changes.
+    async fn save(&self, purpose: SaveFor) -> Option<CommitId>;
+}
+
+/// Makes ids for runs.
+pub type RunIds = Arc<dyn Fn() -> RunId + Send + Sync>;
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The claims.
+    pub claims: Arc<dyn ClaimStore>,
+    /// The issues.
+    pub tracker: Arc<dyn Tracker>,
+    /// Where runs are worked on.
+    pub workbench: Arc<dyn Workbench>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who watches.
+    pub observer: Arc<dyn Observer>,
+    /// Makes ids for runs.
+    pub run_ids: RunIds,
+}
+
+/// What a worker is told to do.
+#[derive(Clone, Debug)]
+pub struct Orders {
+    /// Its name.
+    pub worker: WorkerId,
+    /// Which issues it takes.
+    pub stage: Stage,
+    /// The account that it works under.
+    pub account: String,
+    /// Which issues are taken, and how often.
+    pub rules: Rules,
+    /// How long its claims hold.
+    pub claim_ttl: Duration,
+    /// The name of the trunk.
+    pub trunk: String,
+}
+
+/// A claim as an observer saw it: since when it is unchanged, by the observer's own clock.
+#[derive(Debug)]
+struct Seen {
+    version: Version,
+    since: Duration,
+}
+
+/// Does the paperwork: tells the tracker how runs ended, and settles those that dead workers left.
+pub struct Clerk {
+    claims: Arc<dyn ClaimStore>,
+    tracker: Arc<dyn Tracker>,
+    clock: Arc<dyn Clock>,
+    worker: WorkerId,
+    claim_ttl: Duration,
+    max_attempts: u32,
+    seen: Mutex<HashMap<String, Seen>>,
+}
+
+impl Clerk {
+    /// Makes a clerk that acts in the name of `worker`, and whose own claims hold for `claim_ttl`.
+    #[must_use]
+    pub fn new(
+        claims: Arc<dyn ClaimStore>,
+        tracker: Arc<dyn Tracker>,
+        clock: Arc<dyn Clock>,
+        worker: WorkerId,
+        claim_ttl: Duration,
+        max_attempts: u32,
+    ) -> Self {
+        Self { claims, tracker, clock, worker, claim_ttl, max_attempts, seen: Mutex::default() }
+    }
+}
+
+/// A worker.
+pub struct Worker {
+    around: Surroundings,
+    orders: Orders,
+    clerk: Clerk,
+}
+
+/// Why a worker cannot go on just now.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The claims cannot be read or written.
+    #[error("cannot work with the claims")]
+    Claims(#[from] ClaimError),
+    /// The tracker cannot be read or written.
+    #[error("cannot work with the tracker")]
+    Tracker(#[from] TrackerError),
+    /// The trunk is gone.
+    #[error("the repository has no branch {0}")]
+    NoTrunk(String),
+}
+
+impl WorkerError {
+    /// Tells whether waiting may help; if not, a person has to do something first.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Claims(ClaimError::Unauthorized(_) | ClaimError::Refused { .. }) | Self::NoTrunk(_) => {
+                false
+            }
+            Self::Claims(_) => true,
+            Self::Tracker(TrackerError::RateLimited { .. } | TrackerError::Other { .. }) => true,
+            Self::Tracker(_) => false,
+        }
+    }
+}
+
+impl Worker {
+    /// Makes a worker.
+    #[must_use]
+    pub fn new(around: Surroundings, orders: Orders) -> Self {
+        let clerk = Clerk::new(
+            around.claims.clone(),
+            around.tracker.clone(),
+            around.clock.clone(),
+            orders.worker.clone(),
+            orders.claim_ttl,
+            orders.rules.attempts.max_attempts,
+        );
+        Self { around, orders, clerk }
+    }
+
+    /// Returns the worker's name.
+    #[must_use]
+    pub fn id(&self) -> &WorkerId {
+        &self.orders.worker
+    }
+}

@@ -1,0 +1,331 @@
+//! One pass: look once, settle what is dead, take the first issue that is eligible, and run it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use acf_core::claim::{Claim, ClaimError, ClaimStore, Survey};
+use acf_core::clock::Clock;
+use acf_core::eligibility::{ClaimView, Rules, Verdict, judge, judge_issue, target};
+use acf_core::issue::{Issue, Stage};
+use acf_core::progress::What;
+use acf_core::run::{CommitId, History, RunRecord};
+use acf_core::tracker::{Applied, Change};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::lease::Lease;
+use super::{Job, Worker, WorkerError};
+
+/// What came of a pass.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pass {
+    /// An issue was worked on; its record, unless the run was dropped.
+    Worked(Option<Box<RunRecord>>),
+    /// There was nothing to do.
+    Nothing {
+        /// Why not, in a sentence.
+        why: String,
+        /// When the next issue comes out of its backoff, if one will.
+        look_again_at: Option<Timestamp>,
+    },
+    /// The worker was told to stop.
+    Stopped,
+}
+
+impl Worker {
+    /// Looks once for an issue, and works on it if there is one.
+    ///
+    /// # Errors
+    /// [`WorkerError`] when claims or tracker cannot be reached. An issue that was being worked on
+    /// then keeps its claim, and is settled by whoever finds it.
+    pub async fn pass(&self, stop: &CancellationToken) -> Result<Pass, WorkerError> {
+        let mut survey = self.around.claims.survey().await?;
+        if !self.clerk.settle(&survey, None).await?.is_empty() {
+            // What was settled may be taken at once, if it is seen as it is now.
+            survey = self.around.claims.survey().await?;
+        }
+        let Some(trunk) = survey.trunk.clone() else {
+            return Err(WorkerError::NoTrunk(self.orders.trunk.clone()));
+        };
+        let candidates = self.around.tracker.candidates(self.orders.stage).await?;
+        self.take_first(candidates, &survey, &trunk, stop).await
+    }
+
+    /// Works on that one issue, if it is eligible.
+    ///
+    /// # Errors
+    /// As [`Worker::pass`].
+    pub async fn pass_for(&self, issue: Issue, stop: &CancellationToken) -> Result<Pass, WorkerError> {
+        let survey = self.around.claims.survey().await?;
+        let Some(trunk) = survey.trunk.clone() else {
+            return Err(WorkerError::NoTrunk(self.orders.trunk.clone()));
+        };
+        self.take_first(vec![issue], &survey, &trunk, stop).await
+    }
+
+    async fn take_first(
+        &self,
+        candidates: Vec<Issue>,
+        survey: &Survey,
+        trunk: &CommitId,
+        stop: &CancellationToken,
+    ) -> Result<Pass, WorkerError> {
+        let Orders { stage, rules, .. } = self.orders();
+        let seen = candidates.len();
+        let (wanted, unwanted): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|issue| judge_issue(issue, stage, rules).is_eligible());
+        let mut past = read_past(&*self.around.claims, &wanted, survey).await?;
+        let mut obstacles = Obstacles::default();
+        unwanted.iter().for_each(|issue| obstacles.note(&judge_issue(issue, stage, rules)));
+        let mut look_again_at: Option<Timestamp> = None;
+        for issue in wanted {
+            if stop.is_cancelled() {
+                return Ok(Pass::Stopped);
+            }
+            let records = past.remove(issue.key.slug()).unwrap_or_default();
+            let history = History::of(issue.identity.as_deref(), records);
+            let verdict =
+                judge(&issue, stage, rules, &claim_view(&issue, survey), &history, self.around.clock.now());
+            if !verdict.is_eligible() {
+                obstacles.note(&verdict);
+                let not_before = history.not_before(stage, rules.attempts);
+                look_again_at = [look_again_at, not_before].into_iter().flatten().min();
+                continue;
+            }
+            match self.claim_and_run(issue, &history, survey, trunk, stop).await? {
+                Some(pass) => return Ok(pass),
+                None => obstacles.lost += 1,
+            }
+        }
+        Ok(Pass::Nothing { why: obstacles.told(seen), look_again_at })
+    }
+
+    fn orders(&self) -> Orders<'_> {
+        Orders { stage: self.orders.stage, rules: &self.orders.rules }
+    }
+
+    /// Claims an issue, confirms it with the tracker, and runs it. `None`: somebody else was first.
+    async fn claim_and_run(
+        &self,
+        issue: Issue,
+        history: &History,
+        survey: &Survey,
+        trunk: &CommitId,
+        stop: &CancellationToken,
+    ) -> Result<Option<Pass>, WorkerError> {
+        let stage = self.orders.stage;
+        let run = (self.around.run_ids)();
+        let sent_at = self.around.clock.monotonic();
+        let claim = Claim::new(
+            &issue,
+            stage,
+            self.orders.worker.clone(),
+            run.clone(),
+            self.around.clock.now(),
+            self.orders.claim_ttl,
+        )
+        .in_name_of(&self.orders.account);
+        let held = match self.around.claims.take(claim, None, survey).await {
+            Ok(held) => held,
+            Err(ClaimError::Lost) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        tracing::info!(issue.key = %issue.key, run = %run, "claimed issue `{}`", issue.key);
+        self.around.observer.note(What::Claimed {
+            run: run.clone(),
+            issue: issue.key.clone(),
+            summary: issue.summary.clone(),
+            stage,
+        });
+        let mut lease = Lease::new(held, self.around.claims.clone(), self.around.clock.clone(), sent_at);
+        let Some(found) = self.confirm(&issue, &mut lease).await? else { return Ok(None) };
+        let job = Job {
+            run,
+            target: target(&found, stage, &self.orders.rules),
+            issue: found,
+            stage,
+            base: trunk.clone(),
+            wip: lease.held.wip.clone(),
+            attempt: history.failed_attempts(stage) + 1,
+        };
+        let record = self.run(&job, lease, survey, stop).await?;
+        Ok(Some(Pass::Worked(record.map(Box::new))))
+    }
+
+    /// Reads the issue again; if it still is one to take, assigns it and moves it on. If not, drops
+    /// the claim.
+    async fn confirm(&self, issue: &Issue, lease: &mut Lease) -> Result<Option<Issue>, WorkerError> {
+        let (stage, rules) = (self.orders.stage, &self.orders.rules);
+        let is_still_wanted = |issue: &Issue| judge_issue(issue, stage, rules).is_eligible();
+        // In this order: where a tracker takes one change at a time and the worker dies between them, the
+        // status is what tells that there is something to be given back.
+        let changes =
+            [Change::Transition(stage.working_status()), Change::Assign(self.orders.account.clone())];
+        lease.ensure().await?;
+        let why = match self.around.tracker.apply_if(&issue.reference(), &is_still_wanted, &changes).await {
+            Ok(Applied::Yes(found)) => {
+                // It may have been approved since the poll: it is given back as it is now.
+                lease.held.claim.found_status = found.status.clone();
+                return Ok(Some(*found));
+            }
+            Ok(Applied::No(found)) => {
+                let verdict = judge_issue(&found, stage, rules);
+                verdict.first_obstacle().map_or_else(String::new, |finding| finding.says.clone())
+            }
+            Err(acf_core::tracker::TrackerError::NotFound(_)) => "the issue is gone".to_owned(),
+            Err(error) => {
+                // Whether the tracker took the changes is not known: the claim stays until it is
+                // settled, which gives the issue back.
+                return Err(error.into());
+            }
+        };
+        tracing::info!(issue.key = %issue.key, why, "dropped issue `{}`: {why}", issue.key);
+        self.around.observer.note(What::Dropped { issue: issue.key.clone(), why });
+        match self.around.claims.release(&lease.held, None, &acf_core::claim::Wip::Keep).await {
+            Ok(()) | Err(ClaimError::Lost) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The orders that judging takes.
+struct Orders<'a> {
+    stage: Stage,
+    rules: &'a Rules,
+}
+
+fn claim_view(issue: &Issue, survey: &Survey) -> ClaimView {
+    if survey.claims.contains_key(issue.key.slug()) { ClaimView::Unread } else { ClaimView::None }
+}
+
+/// Reads the past runs of those issues that have any.
+async fn read_past(
+    claims: &dyn ClaimStore,
+    issues: &[Issue],
+    survey: &Survey,
+) -> Result<BTreeMap<String, Vec<RunRecord>>, ClaimError> {
+    let slugs: BTreeSet<_> = issues.iter().map(|issue| issue.key.slug()).collect();
+    let chains: BTreeMap<_, _> = survey
+        .runs
+        .iter()
+        .filter(|(slug, _)| slugs.contains(slug.as_str()))
+        .map(|(slug, tip)| (slug.clone(), tip.clone()))
+        .collect();
+    if chains.is_empty() { Ok(BTreeMap::new()) } else { claims.read_runs(&chains).await }
+}
+
+/// Tells whether a worker of that stage would take the issue now.
+pub(super) async fn is_takeable(
+    claims: &dyn ClaimStore,
+    issue: &Issue,
+    stage: Stage,
+    rules: &Rules,
+    survey: &Survey,
+    clock: &dyn Clock,
+) -> Result<bool, ClaimError> {
+    if !judge_issue(issue, stage, rules).is_eligible() {
+        return Ok(false);
+    }
+    let past = read_past(claims, std::slice::from_ref(issue), survey).await?;
+    let history = History::of(issue.identity.as_deref(), past.into_values().flatten());
+    Ok(judge(issue, stage, rules, &claim_view(issue, survey), &history, clock.now()).is_eligible())
+}
+
+/// Judges one issue as a worker of that stage would, with the holder of its claim named.
+///
+/// # Errors
+/// [`ClaimError`] when the claims cannot be read.
+pub async fn explain(
+    claims: &dyn ClaimStore,
+    issue: &Issue,
+    stage: Stage,
+    rules: &Rules,
+    clock: &dyn Clock,
+) -> Result<Verdict, ClaimError> {
+    let survey = claims.survey().await?;
+    let slug = issue.key.slug();
+    let mut view = claim_view(issue, &survey);
+    if let Some(version) = survey.claims.get(slug) {
+        let read = claims.read_claims(&BTreeMap::from([(slug.to_owned(), version.clone())])).await?;
+        if let Some(claim) = read.get(version) {
+            view = ClaimView::Held(claim.worker.clone());
+        }
+    }
+    let past = read_past(claims, std::slice::from_ref(issue), &survey).await?;
+    let records = past.into_values().flatten();
+    let history = History::of(issue.identity.as_deref(), records);
+    Ok(judge(issue, stage, rules, &view, &history, clock.now()))
+}
+
+/// Why no issue was taken, counted.
+#[derive(Default)]
+struct Obstacles {
+    lost: usize,
+    reasons: BTreeMap<String, usize>,
+}
+
+impl Obstacles {
+    fn note(&mut self, verdict: &Verdict) {
+        if let Some(finding) = verdict.first_obstacle() {
+            *self.reasons.entry(finding.says.clone()).or_default() += 1;
+        }
+    }
+
+    fn told(mut self, seen: usize) -> String {
+        if seen == 0 {
+            return "no open issues".to_owned();
+        }
+        if self.lost > 0 {
+            self.reasons.insert("taken by another worker first".to_owned(), self.lost);
+        }
+        let mut reasons: Vec<_> = self.reasons.into_iter().collect();
+        reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), reason.clone()));
+        let told: Vec<_> =
+            reasons.iter().take(4).map(|(reason, count)| format!("{count} × {reason}")).collect();
+        format!("none of {seen} open issues can be taken: {}", told.join("; "))
+    }
+}
+
+/// Returns how long to wait until then, at least a tenth of a second, at most `longest`.
+#[must_use]
+pub(crate) fn wait_until(at: Option<Timestamp>, now: Timestamp, longest: Duration) -> Duration {
+    let Some(at) = at else { return longest };
+    let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+    wait.clamp(Duration::from_millis(100).min(longest), longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use acf_core::eligibility::Finding;
+
+    use super::*;
+
+    fn verdict(says: &str) -> Verdict {
+        Verdict { findings: vec![Finding { ok: false, says: says.into(), remedy: None }] }
+    }
+
+    #[test]
+    fn an_idle_poll_says_why_with_the_commonest_reason_first() {
+        let mut obstacles = Obstacles { lost: 1, ..Obstacles::default() };
+        for says in ["claimed by a worker", "assigned to ada", "claimed by a worker"] {
+            obstacles.note(&verdict(says));
+        }
+        assert_eq!(
+            obstacles.told(4),
+            "none of 4 open issues can be taken: 2 × claimed by a worker; 1 × assigned to ada; \
+             1 × taken by another worker first"
+        );
+        assert_eq!(Obstacles::default().told(0), "no open issues");
+    }
+
+    #[test]
+    fn the_next_look_is_when_a_backoff_ends_but_never_later_than_asked() {
+        let at = |secs| Timestamp::from_second(secs).unwrap();
+        let longest = Duration::from_secs(60);
+        assert_eq!(wait_until(None, at(0), longest), longest);
+        assert_eq!(wait_until(Some(at(10)), at(0), longest), Duration::from_secs(10));
+        assert_eq!(wait_until(Some(at(100)), at(0), longest), longest);
+        assert_eq!(wait_until(Some(at(0)), at(10), longest), Duration::from_millis(100));
+        assert_eq!(wait_until(Some(at(0)), at(10), Duration::ZERO), Duration::ZERO);
+    }
+}

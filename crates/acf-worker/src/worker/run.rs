@@ -1,0 +1,506 @@
+//! One run under a claim: the step machine's actions performed, then report and release.
+
+use std::time::Duration;
+
+use acf_core::claim::{ClaimError, ClaimState, Landing, Published, Survey, Wip};
+use acf_core::issue::IssueKey;
+use acf_core::issue_run::{Action, Conclusion, Event, IssueRun, PushOutcome};
+use acf_core::progress::{Step, What};
+use acf_core::receipt::Receipt;
+use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunRecord, Target};
+use tokio_util::sync::CancellationToken;
+
+use super::lease::Lease;
+use super::patrol::chain;
+use super::{Bench, Job, SaveFor, Worker, WorkerError};
+
+/// The wait before a push that could not reach the remote is tried again; it doubles.
+const FIRST_PUSH_WAIT: Duration = Duration::from_secs(2);
+/// After a wait longer than this, pushing is given up.
+const LONGEST_PUSH_WAIT: Duration = Duration::from_secs(32);
+
+/// Returns the name of the branch on which an issue's work waits for review.
+#[must_use]
+pub(super) fn feature_branch(issue: &IssueKey) -> String {
+    format!("feature/{}", issue.slug())
+}
+
+impl Worker {
+    /// Runs a confirmed issue to its end. `None`: the claim was lost, and nothing was written.
+    pub(super) async fn run(
+        &self,
+        job: &Job,
+        mut lease: Lease,
+        survey: &Survey,
+        stop: &CancellationToken,
+    ) -> Result<Option<RunRecord>, WorkerError> {
+        self.step(job, Step::Checkout, 0, None);
+        let mut opened = None;
+        let opening = async {
+            match self.around.workbench.open(job, stop).await {
+                Ok(bench) => {
+                    opened = Some(bench);
+                    Event::Waited
+                }
+                Err(failure) => Event::Broke(failure),
+            }
+        };
+        let event = lease.keep_during(None, opening).await;
+        let (conclusion, bench) = match (event, opened) {
+            (Event::Waited, Some(mut bench)) => {
+                let conclusion = self.drive(job, &mut lease, &mut *bench, survey, stop).await;
+                (conclusion, Some(bench))
+            }
+            (Event::Broke(_), bench) if stop.is_cancelled() => (Conclusion::Interrupted, bench),
+            (Event::Broke(failure), bench) => (Conclusion::Failed(failure), bench),
+            (_, bench) => (Conclusion::ClaimLost, bench),
+        };
+        let concluded = self.conclude(job, &lease, conclusion, bench.as_deref()).await;
+        // The place is cleared first: on a full disk there is room then for what is to be told.
+        if let Some(bench) = bench {
+            bench.close().await;
+        }
+        match concluded {
+            Some((record, wip)) => self.report(job, lease, record, &wip).await,
+            None => Ok(self.dropped(job)),
+        }
+    }
+
+    /// Performs actions until the step machine says that the run is over.
+    async fn drive(
+        &self,
+        job: &Job,
+        lease: &mut Lease,
+        bench: &mut dyn Bench,
+        survey: &Survey,
+        stop: &CancellationToken,
+    ) -> Conclusion {
+        let (mut run, mut action) = IssueRun::begin(bench.terms());
+        let mut survey = survey.clone();
+        let mut turn = None;
+        loop {
+            let rounds = run.fix_rounds();
+            // Whoever has lost the race for the trunk rebases and pushes again before the others go on;
+            // but nobody waits for an agent or a gate.
+            match action {
+                Action::Push(Target::Trunk) | Action::Rebase if turn.is_none() => {
+                    turn = Some(self.around.claims.turn().await);
+                }
+                Action::RunAgent(_) | Action::Gate | Action::Wait(_) => turn = None,
+                Action::Push(_) | Action::Rebase | Action::Collect | Action::End(_) => {}
+            }
+            let event = match action {
+                Action::RunAgent(_) | Action::Gate | Action::Wait(_) if stop.is_cancelled() => {
+                    Event::StopRequested
+                }
+                Action::RunAgent(round) => {
+                    self.step(job, Step::Agent, rounds, None);
+                    let salvage = bench.salvage();
+                    lease.keep_during(Some(salvage), bench.run_agent(&round, stop)).await
+                }
+                Action::Wait(wait) => {
+                    let detail = format!("rate limited, going on in {} s", wait.as_secs());
+                    tracing::info!(issue.key = %job.issue.key, wait_secs = wait.as_secs(), "{detail}");
+                    self.step(job, Step::Waiting, rounds, Some(detail));
+                    let salvage = bench.salvage();
+                    let waiting = async {
+                        tokio::select! {
+                            () = self.around.clock.sleep(wait) => Event::Waited,
+                            () = stop.cancelled() => Event::StopRequested,
+                        }
+                    };
+                    lease.keep_during(Some(salvage), waiting).await
+                }
+                Action::Collect => bench.collect().await,
+                Action::Gate => {
+                    self.step(job, Step::Gate, rounds, None);
+                    let salvage = bench.salvage();
+                    lease.keep_during(Some(salvage), bench.gate(stop)).await
+                }
+                Action::Push(target) => {
+                    self.step(job, Step::Publish, rounds, None);
+                    match bench.work() {
+                        Some(commit) => {
+                            let landing = self.landing(job, commit, target, &survey);
+                            let outcome = Outcome::Landed {
+                                commit: landing.commit.clone(),
+                                branch: landing.branch.clone(),
+                                target,
+                                diverted: run.diverted().map(str::to_owned),
+                                plan: bench.plan_path(),
+                            };
+                            let record = self.record(job, lease, outcome, bench.receipt());
+                            self.push(job, lease, landing, record).await
+                        }
+                        None => Event::Broke(internal("there is no commit to push")),
+                    }
+                }
+                Action::Rebase => match self.around.claims.survey().await {
+                    Ok(fresh) => {
+                        survey = fresh;
+                        match survey.trunk.clone() {
+                            Some(trunk) => bench.rebase(&trunk).await,
+                            None => Event::Broke(internal("the trunk is gone")),
+                        }
+                    }
+                    Err(error) => Event::Broke(internal(chain(&error))),
+                },
+                Action::End(conclusion) => return conclusion,
+            };
+            action = run.on(event);
+        }
+    }
+
+    /// Lands the work, if the claim still holds. A remote that cannot be reached is tried again for a
+    /// while: what the agent did is worth more than the wait.
+    async fn push(&self, job: &Job, lease: &mut Lease, landing: Landing, record: RunRecord) -> Event {
+        let mut wait = FIRST_PUSH_WAIT;
+        loop {
+            let sent_at = self.around.clock.monotonic();
+            let next = lease.held.claim.published(record.clone(), self.around.clock.now());
+            match self.around.claims.publish(&lease.held, next, &landing).await {
+                Ok(Published::Landed(held)) => {
+                    lease.confirmed(*held, sent_at);
+                    return Event::Pushed(PushOutcome::Landed);
+                }
+                Ok(Published::BranchMoved) => return Event::Pushed(PushOutcome::BranchMoved),
+                Ok(Published::BranchRefused(says)) => {
+                    return Event::Pushed(PushOutcome::BranchRefused(says.0));
+                }
+                Err(ClaimError::Lost) => return Event::ClaimLost,
+                Err(ClaimError::Unreachable(says)) if wait <= LONGEST_PUSH_WAIT => {
+                    tracing::warn!(issue.key = %job.issue.key, error = %says, "cannot push yet; trying again");
+                    self.around.clock.sleep(wait).await;
+                    wait *= 2;
+                }
+                Err(error) => {
+                    let failure = internal(format!("cannot push the work: {}", chain(&error)));
+                    return self.given_up(job, lease, &landing, failure).await;
+                }
+            }
+        }
+    }
+
+    /// Finds out what a push came to that was given up. An answer may have been lost: the tracker must
+    /// not hear that work failed which has landed.
+    async fn given_up(&self, job: &Job, lease: &mut Lease, landing: &Landing, failure: Failure) -> Event {
+        match lease.renew(None).await {
+            Ok(()) if matches!(lease.held.claim.state, ClaimState::Published { .. }) => {
+                Event::Pushed(PushOutcome::Landed)
+            }
+            Ok(()) => Event::Broke(failure),
+            Err(ClaimError::Lost) => Event::ClaimLost,
+            Err(_) => {
+                let commit = &landing.commit;
+                tracing::error!(
+                    issue.key = %job.issue.key, %commit,
+                    "{}; whether it landed is left to its claim, and it is commit {commit} of the local mirror",
+                    failure.reason
+                );
+                Event::ClaimLost
+            }
+        }
+    }
+
+    /// Says where the work is to land.
+    fn landing(&self, job: &Job, commit: CommitId, target: Target, survey: &Survey) -> Landing {
+        match target {
+            Target::Trunk => Landing { commit, branch: self.orders.trunk.clone(), replaces: None },
+            Target::Feature => Landing {
+                commit,
+                branch: feature_branch(&job.issue.key),
+                replaces: Some(survey.features.get(job.issue.key.slug()).cloned()),
+            },
+        }
+    }
+
+    /// Makes the record of a run's end, and saves what is to be kept of its work. `None`: the claim is
+    /// no longer held.
+    async fn conclude(
+        &self,
+        job: &Job,
+        lease: &Lease,
+        conclusion: Conclusion,
+        bench: Option<&dyn Bench>,
+    ) -> Option<(RunRecord, Wip)> {
+        let receipt = || bench.map(Bench::receipt).unwrap_or_default();
+        Some(match conclusion {
+            Conclusion::ClaimLost => return None,
+            Conclusion::Landed { .. } => match &lease.held.claim.state {
+                ClaimState::Published { record } => ((**record).clone(), Wip::Drop),
+                ClaimState::Working => unreachable!("only a publish makes a run land"),
+            },
+            Conclusion::Failed(failure) => {
+                // Work that was cut short is gone on with; work that was wrong is only kept.
+                let purpose = match failure.kind {
+                    FailureKind::RateLimited | FailureKind::AgentTimedOut => SaveFor::GoingOn,
+                    _ => SaveFor::LookingAt,
+                };
+                let mut record = self.record(job, lease, Outcome::Failed(failure), receipt());
+                // Others may have tried and failed between the poll and the claim. Where that cannot be
+                // found out, the release will hardly succeed either.
+                if let Ok(failed_before) = self.clerk.failed_attempts_by_now(&lease.held).await {
+                    record.receipt.attempt = failed_before + 1;
+                }
+                record.blocked = record.receipt.attempt >= self.orders.rules.attempts.max_attempts;
+                (record, save(bench, purpose).await)
+            }
+            Conclusion::Interrupted => (
+                self.record(job, lease, Outcome::Interrupted, receipt()),
+                save(bench, SaveFor::GoingOn).await,
+            ),
+        })
+    }
+
+    /// Tells the tracker of a run's end, and gives the claim up.
+    async fn report(
+        &self,
+        job: &Job,
+        mut lease: Lease,
+        record: RunRecord,
+        wip: &Wip,
+    ) -> Result<Option<RunRecord>, WorkerError> {
+        self.step(job, Step::Report, record.receipt.fix_rounds, None);
+        match self.clerk.tell(&record, &mut lease).await {
+            Ok(()) => {}
+            Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(self.dropped(job)),
+            Err(WorkerError::Claims(error)) => return Err(self.kept(job, wip, error).into()),
+            // The claim stays: whoever settles it tells the tracker.
+            Err(error) => return Err(error),
+        }
+        let mut released = self.around.claims.release(&lease.held, Some(&record), wip).await;
+        if let (Err(ClaimError::Refused { .. } | ClaimError::Other { .. }), Wip::Put(commit)) =
+            (&released, wip)
+        {
+            // It may be the work that the remote does not take: too large for it, say.
+            let issue = &job.issue.key;
+            tracing::warn!(
+                issue.key = %issue, %commit,
+                "the work on issue `{issue}` could not be sent; it is commit {commit} of the local mirror"
+            );
+            released = self.around.claims.release(&lease.held, Some(&record), &Wip::Keep).await;
+        }
+        match released {
+            Ok(()) => {}
+            Err(ClaimError::Lost) => return Ok(self.dropped(job)),
+            Err(error) => return Err(self.kept(job, wip, error).into()),
+        }
+        log_end(&record);
+        self.around.observer.note(What::Ended { record: Box::new(record.clone()) });
+        Ok(Some(record))
+    }
+
+    /// Notes that the claim is no longer ours to act under: nothing more may be written.
+    fn dropped(&self, job: &Job) -> Option<RunRecord> {
+        let issue = job.issue.key.clone();
+        tracing::warn!(issue.key = %issue, run = %job.run, "lost the claim on issue `{issue}`; its run is dropped");
+        self.around.observer.note(What::Dropped { issue, why: "the claim is lost".into() });
+        None
+    }
+
+    /// Says where the work is when it could not be pushed.
+    fn kept(&self, job: &Job, wip: &Wip, error: ClaimError) -> ClaimError {
+        if let Wip::Put(commit) = wip {
+            tracing::error!(
+                issue.key = %job.issue.key, %commit,
+                "the work on issue `{}` could not be sent; it is commit {commit} of the local mirror", job.issue.key
+            );
+        }
+        error
+    }
+
+    fn step(&self, job: &Job, step: Step, round: u32, detail: Option<String>) {
+        self.around.observer.note(What::Step { issue: job.issue.key.clone(), step, round, detail });
+    }
+
+    fn record(&self, job: &Job, lease: &Lease, outcome: Outcome, receipt: Receipt) -> RunRecord {
+        let started_at = lease.held.claim.started_at;
+        let ended_at = self.around.clock.now();
+        let duration_ms = ended_at.duration_since(started_at).as_millis();
+        RunRecord {
+            run: job.run.clone(),
+            issue: job.issue.key.clone(),
+            identity: job.issue.identity.clone(),
+            summary: job.issue.summary.clone(),
+            stage: job.stage,
+            worker: self.orders.worker.clone(),
+            started_at,
+            ended_at,
+            outcome,
+            receipt: Receipt {
+                attempt: job.attempt,
+                duration_ms: u64::try_from(duration_ms).unwrap_or_default(),
+                ..receipt
+            },
+            blocked: false,
+        }
+    }
+}
+
+async fn save(bench: Option<&dyn Bench>, purpose: SaveFor) -> Wip {
+    let Some(bench) = bench else { return Wip::Keep };
+    bench.salvage().save(purpose).await.map_or(Wip::Keep, Wip::Put)
+}
+
+fn internal(reason: impl Into<String>) -> Failure {
+    Failure::new(FailureKind::Internal, reason)
+}
+
+fn log_end(record: &RunRecord) {
+    let RunRecord { issue, run, receipt, .. } = record;
+    let duration_ms = receipt.duration_ms;
+    match &record.outcome {
+        Outcome::Landed { commit, branch, .. } => {
+            let commit = commit.short();
+            tracing::info!(issue.key = %issue, %run, commit, duration_ms, "landed issue `{issue}` as {commit} on {branch}");
+        }
+        Outcome::Failed(failure) => {
+            let reason = &failure.reason;
+            tracing::warn!(issue.key = %issue, %run, duration_ms, blocked = record.blocked, "gave issue `{issue}` back: {reason}");
+        }
+        Outcome::Interrupted => {
+            tracing::info!(issue.key = %issue, %run, duration_ms, "stopped working on issue `{issue}`; its work is kept");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use acf_core::clock::Clock as _;
+    use acf_core::eligibility::Rules;
+    use acf_core::issue::{Issue, IssueRef, Stage};
+    use acf_core::progress::Observer;
+    use acf_core::run::{RunId, WorkerId};
+    use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
+    use async_trait::async_trait;
+
+    use super::super::stubs::{Answer, Moved, Renewals, held};
+    use super::super::{Orders, Surroundings, Workbench};
+    use super::*;
+
+    /// What a push has nothing to do with.
+    struct Unasked;
+
+    #[async_trait]
+    impl Tracker for Unasked {
+        fn kind(&self) -> &'static str {
+            unreachable!("a push tells no tracker")
+        }
+
+        async fn whoami(&self) -> Result<String, TrackerError> {
+            unreachable!("a push tells no tracker")
+        }
+
+        async fn candidates(&self, _: Stage) -> Result<Vec<Issue>, TrackerError> {
+            unreachable!("a push tells no tracker")
+        }
+
+        async fn list(&self) -> Result<Vec<Issue>, TrackerError> {
+            unreachable!("a push tells no tracker")
+        }
+
+        async fn issue(&self, _: &IssueRef) -> Result<Issue, TrackerError> {
+            unreachable!("a push tells no tracker")
+        }
+
+        async fn apply_if(
+            &self,
+            _: &IssueRef,
+            _: Condition<'_>,
+            _: &[Change],
+        ) -> Result<Applied, TrackerError> {
+            unreachable!("a push tells no tracker")
+        }
+    }
+
+    #[async_trait]
+    impl Workbench for Unasked {
+        async fn open(&self, _: &Job, _: &CancellationToken) -> Result<Box<dyn Bench>, Failure> {
+            unreachable!("a push opens no checkout")
+        }
+    }
+
+    impl Observer for Unasked {
+        fn note(&self, _: What) {}
+    }
+
+    struct Given {
+        event: Event,
+        pushes: usize,
+        after_secs: u64,
+    }
+
+    /// Pushes to a remote that cannot be reached, until it is given up; `answer` is what the claim's
+    /// renewal then comes to.
+    async fn push_in_vain(answer: Answer) -> Given {
+        let (claims, clock) = (Arc::new(Renewals::answered(&[answer])), Arc::new(Moved::default()));
+        let around = Surroundings {
+            claims: claims.clone(),
+            tracker: Arc::new(Unasked),
+            workbench: Arc::new(Unasked),
+            clock: clock.clone(),
+            observer: Arc::new(Unasked),
+            run_ids: Arc::new(|| RunId::new("r1")),
+        };
+        let held = held(60 * 60);
+        let orders = Orders {
+            worker: WorkerId::new("w1"),
+            stage: Stage::Implementation,
+            account: "acf".into(),
+            rules: Rules::default(),
+            claim_ttl: held.claim.ttl(),
+            trunk: "main".into(),
+        };
+        let worker = Worker::new(around, orders);
+        let job = Job {
+            run: held.claim.run.clone(),
+            issue: Issue {
+                key: held.claim.issue.clone(),
+                summary: held.claim.summary.clone(),
+                description: String::new(),
+                status: held.claim.found_status.clone(),
+                assignee: None,
+                labels: std::collections::BTreeSet::new(),
+                url: None,
+                identity: None,
+            },
+            stage: Stage::Implementation,
+            target: Target::Trunk,
+            base: CommitId::new("base"),
+            wip: None,
+            attempt: 1,
+        };
+        let landing = Landing { commit: CommitId::new("work"), branch: "main".into(), replaces: None };
+        let mut lease = Lease::new(held, claims.clone(), clock.clone(), Duration::ZERO);
+        let outcome = Outcome::Landed {
+            commit: landing.commit.clone(),
+            branch: landing.branch.clone(),
+            target: Target::Trunk,
+            diverted: None,
+            plan: None,
+        };
+        let record = worker.record(&job, &lease, outcome, Receipt::default());
+        let event = worker.push(&job, &mut lease, landing, record).await;
+        Given { event, pushes: claims.publishes(), after_secs: clock.monotonic().as_secs() }
+    }
+
+    #[tokio::test]
+    async fn a_remote_that_stays_away_is_pushed_to_for_a_minute() {
+        let given = push_in_vain(Answer::Yes).await;
+        assert_eq!((given.pushes, given.after_secs), (6, 2 + 4 + 8 + 16 + 32));
+        let Event::Broke(failure) = given.event else { panic!("{:?}", given.event) };
+        assert_eq!(failure.kind, FailureKind::Internal);
+        assert_eq!(failure.reason, "cannot push the work: cannot reach the remote: no route");
+    }
+
+    #[tokio::test]
+    async fn what_a_push_that_was_given_up_came_to_is_told_by_its_claim() {
+        let landed = push_in_vain(Answer::Published).await;
+        assert_eq!(landed.event, Event::Pushed(PushOutcome::Landed));
+        assert_eq!(push_in_vain(Answer::Lost).await.event, Event::ClaimLost);
+        // Nobody knows: whoever settles the claim will.
+        assert_eq!(push_in_vain(Answer::Nothing).await.event, Event::ClaimLost);
+    }
+}

@@ -1,0 +1,164 @@
+//! Settling what dead workers left: expired claims and unsent outboxes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use acf_core::claim::{Claim, ClaimError, ClaimState, Held, Survey, Version, Wip};
+use acf_core::receipt::Receipt;
+use acf_core::run::{Failure, FailureKind, History, Outcome, RunRecord, WorkerId};
+
+use super::lease::Lease;
+use super::patrol::chain;
+use super::{Clerk, Seen, WorkerError};
+
+/// A claim is read, to learn when it expires, once it has been seen unchanged for this long.
+const READ_AFTER: Duration = Duration::from_secs(5);
+
+/// A dead worker's run that was settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The worker that had left it.
+    pub dead: WorkerId,
+    /// How its run is recorded now.
+    pub record: RunRecord,
+}
+
+impl Clerk {
+    /// Settles every claim that has expired, and every one of `dead`, a worker that is known to have
+    /// ended. What another worker settles at the same time is left to it.
+    ///
+    /// # Errors
+    /// [`WorkerError`] when the claims cannot be reached. What was not settled stays as it is, and is
+    /// settled later.
+    pub async fn settle(
+        &self,
+        survey: &Survey,
+        dead: Option<&WorkerId>,
+    ) -> Result<Vec<Settled>, WorkerError> {
+        let unchanged_for = self.observe(survey);
+        let read_after = READ_AFTER.min(self.claim_ttl / 2);
+        let worth_reading: BTreeMap<_, _> = survey
+            .claims
+            .iter()
+            .filter(|(slug, _)| dead.is_some() || unchanged_for[*slug] >= read_after)
+            .map(|(slug, version)| (slug.clone(), version.clone()))
+            .collect();
+        if worth_reading.is_empty() {
+            return Ok(Vec::new());
+        }
+        let claims = self.claims.read_claims(&worth_reading).await?;
+        let mut settled = Vec::new();
+        for (slug, version) in &worth_reading {
+            let Some(claim) = claims.get(version) else { continue };
+            let has_expired = claim.is_expired(unchanged_for[slug], self.clock.now());
+            let is_dead = dead == Some(&claim.worker);
+            if !has_expired && !is_dead {
+                continue;
+            }
+            match self.settle_one(claim, version, survey).await {
+                Ok(one) => settled.extend(one),
+                // One issue that the tracker will not change must not keep anybody from the others.
+                Err(WorkerError::Tracker(error)) => {
+                    let why = chain(&error);
+                    tracing::warn!(issue.key = %claim.issue, "cannot settle issue `{}` yet: {why}", claim.issue);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Takes note of the claims, and returns for how long each has been unchanged.
+    fn observe(&self, survey: &Survey) -> BTreeMap<String, Duration> {
+        let now = self.clock.monotonic();
+        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        seen.retain(|slug, seen| survey.claims.get(slug) == Some(&seen.version));
+        let ages = survey.claims.iter().map(|(slug, version)| {
+            let first = || Seen { version: version.clone(), since: now };
+            let since = seen.entry(slug.clone()).or_insert_with(first).since;
+            (slug.clone(), now.saturating_sub(since))
+        });
+        ages.collect()
+    }
+
+    async fn settle_one(
+        &self,
+        claim: &Claim,
+        version: &Version,
+        survey: &Survey,
+    ) -> Result<Option<Settled>, WorkerError> {
+        let sent_at = self.clock.monotonic();
+        let over = claim.taken_over(self.worker.clone(), self.clock.now(), self.claim_ttl);
+        let held = match self.claims.take(over, Some(version), survey).await {
+            Ok(held) => held,
+            // Its holder lives after all, or another worker settles it.
+            Err(ClaimError::Lost) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let (record, wip) = match &held.claim.state {
+            ClaimState::Published { record } => ((**record).clone(), Wip::Drop),
+            ClaimState::Working => (self.record_of_death(&held, &claim.worker).await?, Wip::Keep),
+        };
+        let mut lease = Lease::new(held, self.claims.clone(), self.clock.clone(), sent_at);
+        match self.tell(&record, &mut lease).await {
+            Ok(()) => {}
+            Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        match self.claims.release(&lease.held, Some(&record), &wip).await {
+            Ok(()) => {}
+            Err(ClaimError::Lost) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        tracing::info!(
+            issue.key = %claim.issue, worker.dead = %claim.worker, run = %record.run,
+            "settled what worker `{}` left of issue `{}`", claim.worker, claim.issue
+        );
+        Ok(Some(Settled { dead: claim.worker.clone(), record }))
+    }
+
+    async fn record_of_death(&self, held: &Held, dead: &WorkerId) -> Result<RunRecord, WorkerError> {
+        let claim = &held.claim;
+        let now = self.clock.now();
+        let failed_before = self.failed_attempts(held).await?;
+        let duration_ms = now.duration_since(claim.started_at).as_millis();
+        Ok(RunRecord {
+            run: claim.run.clone(),
+            issue: claim.issue.clone(),
+            identity: claim.identity.clone(),
+            summary: claim.summary.clone(),
+            stage: claim.stage,
+            worker: dead.clone(),
+            started_at: claim.started_at,
+            ended_at: now,
+            outcome: Outcome::Failed(Failure::new(
+                FailureKind::WorkerDied,
+                format!("worker {dead} died or vanished during the run"),
+            )),
+            receipt: Receipt {
+                agent: "not known".into(),
+                attempt: failed_before + 1,
+                duration_ms: u64::try_from(duration_ms).unwrap_or_default(),
+                ..Receipt::default()
+            },
+            blocked: failed_before + 1 >= self.max_attempts,
+        })
+    }
+
+    /// Counts the failed attempts at a claimed issue before this one, those included that were recorded
+    /// after the survey that the claim was taken on.
+    pub(super) async fn failed_attempts_by_now(&self, held: &Held) -> Result<u32, WorkerError> {
+        let runs = self.claims.survey().await?.runs.remove(held.claim.issue.slug());
+        self.failed_attempts(&Held { runs, ..held.clone() }).await
+    }
+
+    /// Counts the failed attempts at a claimed issue before this one.
+    async fn failed_attempts(&self, held: &Held) -> Result<u32, WorkerError> {
+        let Some(tip) = &held.runs else { return Ok(0) };
+        let slug = held.claim.issue.slug().to_owned();
+        let chain = BTreeMap::from([(slug.clone(), tip.clone())]);
+        let records = self.claims.read_runs(&chain).await?.remove(&slug).unwrap_or_default();
+        let history = History::of(held.claim.identity.as_deref(), records);
+        Ok(history.failed_attempts(held.claim.stage))
+    }
+}
