@@ -1,0 +1,102 @@
+//! The arguments of the verbs that work on issues.
+
+use std::path::PathBuf;
+
+use acf_core::issue::{IssueKey, Stage};
+use acf_core::run::WorkerId;
+use clap::Args;
+
+use super::OutputArgs;
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  acf demo
+  acf demo --issues 20 --workers 8
+  acf demo --json | jq .wall_ms";
+
+/// The arguments of `acf demo`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = DEMO_EXAMPLES)]
+pub struct DemoArgs {
+    /// How many issues to make up
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub issues: u16,
+    /// How many workers to start
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+    /// Keep the sandbox, and say where it is
+    #[arg(long)]
+    pub keep: bool,
+    /// The form of what is printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+const WORKER_EXAMPLES: &str = "\
+Examples:
+  acf worker
+  acf worker --project TODO.md --exit-when-idle
+  acf worker --stage planning --max-issues 1";
+
+/// The arguments of `acf worker`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = WORKER_EXAMPLES)]
+pub struct WorkerArgs {
+    /// What to do with issues: implementation or planning
+    #[arg(long, value_name = "STAGE", default_value_t = Stage::Implementation)]
+    pub stage: Stage,
+    /// End after that many issues
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_issues: Option<u32>,
+    /// End when there is nothing to do, instead of waiting for more
+    #[arg(long)]
+    pub exit_when_idle: bool,
+}
+
+/// The arguments of `acf implement` and `acf plan`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = "Example:\n  acf implement TODO-3\n  acf plan ACF-12")]
+pub struct IssueArgs {
+    /// The issue: ACF-12, #12, TODO-3
+    pub key: IssueKey,
+}
+
+const RUNS_EXAMPLES: &str = "\
+Examples:
+  acf runs
+  acf runs TODO-3 --json";
+
+/// The arguments of `acf runs`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = RUNS_EXAMPLES)]
+pub struct RunsArgs {
+    /// Only the runs of this issue
+    pub key: Option<IssueKey>,
+    /// The runs of a kept demo sandbox
+    #[arg(long, value_name = "DIR")]
+    pub sandbox: Option<PathBuf>,
+    /// The form of what is printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+const SWEEP_EXAMPLES: &str = "\
+Examples:
+  acf sweep
+  acf sweep --dead w-3f9c2e1a   do not wait for its claim to expire";
+
+/// The arguments of `acf sweep`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = SWEEP_EXAMPLES)]
+pub struct SweepArgs {
+    /// A worker that is known to be dead; may be given more than once
+    #[arg(long, value_name = "WORKER", value_parser = worker_id)]
+    pub dead: Vec<WorkerId>,
+    /// The form of what is printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+fn worker_id(text: &str) -> Result<WorkerId, String> {
+    if text.is_empty() { Err("a worker's id is not empty".into()) } else { Ok(WorkerId::new(text)) }
+}

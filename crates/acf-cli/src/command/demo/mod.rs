@@ -1,0 +1,137 @@
+//! `acf demo`: the whole factory in a sandbox, with the scripted agent: no credentials, no network.
+
+mod board;
+mod sandbox;
+mod summary;
+mod view;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use acf_core::runtime::{Pool, Runtime as _, WorkerSpec, WorkerState};
+use acf_worker::config::Directories;
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::DemoArgs;
+use crate::context::Context;
+use crate::error::{Exit, WithHint};
+use crate::process::{Launch, ProcessRuntime};
+use crate::ui::{Out, say};
+use board::Board;
+pub use sandbox::ENV_FILE;
+use sandbox::Sandbox;
+use summary::Summary;
+use view::View;
+
+/// How often the board is brought up to date.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a demo may take; a machine that needs longer is told so.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+/// How long workers may take to end when the demo is interrupted.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the demo.
+///
+/// # Errors
+/// When the sandbox cannot be made, or the workers do not work.
+pub async fn run(args: &DemoArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
+    let directories = Directories::of(context.environment())
+        .map_err(|problem| {
+            anyhow::anyhow!("there is no place for the sandbox: {} is {}", problem.name, problem.found)
+        })
+        .hint("set HOME, or XDG_CACHE_HOME to an absolute path")?;
+    let sandbox = Sandbox::make(&directories.cache, args.issues, context.environment()).await?;
+    let shown = sandbox.path().display();
+    let kept = if args.keep { "kept" } else { "removed afterwards; --keep keeps it" };
+    say(format!(
+        "acf demo · {}, {}, scripted agent\nsandbox {shown} ({kept})\n",
+        crate::ui::count(args.issues.into(), "issue"),
+        crate::ui::count(args.workers.into(), "worker"),
+    ));
+    let runtime = runtime(&sandbox, context.environment())?;
+    let summary = watch(args, &sandbox, &runtime).await;
+    // Nothing may survive the demo, however it ended.
+    for worker in runtime.list().await? {
+        runtime.stop(&worker.id, GRACE).await?;
+    }
+    let summary = match summary {
+        Ok(summary) => summary,
+        Err(error) => {
+            let kept = sandbox.keep();
+            return Err(error).hint(format!("the sandbox is kept: {}", kept.display()));
+        }
+    };
+    if args.output.json {
+        out.json(&summary.figures())?;
+    } else {
+        out.line(summary.render())?;
+    }
+    if args.keep {
+        let path = sandbox.keep();
+        say(format!("What happened, as receipts:   acf runs --sandbox {}", path.display()));
+    } else {
+        say("What happened, as receipts:   acf demo --keep, then acf runs --sandbox DIR");
+    }
+    say("Next, on your own repository: set PROJECT, GIT_REPO_URL and AGENT, then acf worker");
+    say("Which settings there are:     acf config");
+    Ok(if summary.is_sound() { Exit::Done } else { Exit::Failed })
+}
+
+/// Makes the runtime of the sandbox: acf's own program, and an environment with the sandbox's settings
+/// and nothing of the user's.
+fn runtime(sandbox: &Sandbox, environment: &BTreeMap<String, String>) -> anyhow::Result<ProcessRuntime> {
+    let program = std::env::current_exe().context("cannot find the program of acf itself")?;
+    let kept = ["PATH", "HOME", "TMPDIR", "LANG"].into_iter();
+    let mut env: BTreeMap<_, _> =
+        kept.filter_map(|name| Some((name.into(), environment.get(name)?.into()))).collect();
+    env.extend(sandbox.settings().iter().map(|(name, value)| (name.into(), value.into())));
+    let launch = Launch { keeper: program.clone(), program, args: vec!["worker".into()], env };
+    Ok(ProcessRuntime::new(sandbox.path().join("state"), launch))
+}
+
+/// Starts the workers and follows them until all have ended.
+async fn watch(args: &DemoArgs, sandbox: &Sandbox, runtime: &ProcessRuntime) -> anyhow::Result<Summary> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle signals")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("cannot handle signals")?;
+    let begun = std::time::Instant::now();
+    let spec = |pool| WorkerSpec { exit_when_idle: true, ..WorkerSpec::of(pool) };
+    let mut board = Board::new(sandbox.issues());
+    let view = View::new(sandbox.issues().len());
+    for (pool, number) in [(Pool::Workers, usize::from(args.workers)), (Pool::Planners, 1)] {
+        let ids = runtime.start(&spec(pool), number).await.context("cannot start the workers")?;
+        for (n, id) in ids.into_iter().enumerate() {
+            let letter = if pool == Pool::Workers { 'w' } else { 'p' };
+            let events = runtime.events_file(&id)?;
+            board.follow(id, format!("{letter}{}", n + 1), events);
+        }
+    }
+    loop {
+        // Whether they run has to be known before what they said is read: then nothing is missed.
+        let workers = runtime.list().await?;
+        let all_ended = workers.iter().all(|worker| matches!(worker.state, WorkerState::Ended { .. }));
+        board.read(|row| view.show(row))?;
+        view.refresh(&board);
+        if all_ended {
+            break;
+        }
+        anyhow::ensure!(begun.elapsed() < LIMIT, "the demo took longer than {} min", LIMIT.as_secs() / 60);
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = interrupt.recv() => anyhow::bail!("interrupted"),
+            _ = terminate.recv() => anyhow::bail!("interrupted"),
+            _ = hang_up.recv() => anyhow::bail!("interrupted"),
+        }
+    }
+    view.finish();
+    let wall = begun.elapsed();
+    let workers = runtime.list().await?;
+    let failed = workers.iter().find(|worker| worker.state != WorkerState::Ended { exit_code: Some(0) });
+    if let Some(worker) = failed {
+        let sights = runtime.sights().await?;
+        let last_line = sights.into_iter().find(|sight| sight.view.id == worker.id).and_then(|s| s.last_line);
+        anyhow::bail!("worker {} ended badly: {}", worker.id, last_line.unwrap_or_default());
+    }
+    Summary::new(&board, sandbox.landed().await?, wall)
+}

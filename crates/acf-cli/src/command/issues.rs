@@ -1,0 +1,245 @@
+//! `acf issues`: what is in the tracker, why an issue is taken or not, and changes by hand.
+
+use std::sync::Arc;
+
+use acf_core::claim::ClaimStore;
+use acf_core::clock::Clock as _;
+use acf_core::eligibility::{Verdict, judge_issue};
+use acf_core::issue::{Issue, IssueKey, IssueRef, Stage};
+use acf_core::run::RunId;
+use acf_core::tracker::{Change, Tracker};
+use acf_trackers::todo::Todo;
+use acf_worker::assembly::new_worker_id;
+use acf_worker::clock::SystemClock;
+use acf_worker::config::{Need, Settings};
+use acf_worker::worker::{Orders, explain, hand_out};
+use serde::Serialize;
+
+use crate::args::{
+    AssignArgs, ClaimArgs, CommentArgs, ExplainArgs, IssuesCommand, ListArgs, ShowArgs, TransitionArgs,
+};
+use crate::context::{Context, with_hint};
+use crate::error::Exit;
+use crate::ui::{Out, Table, one_line, say};
+
+/// How wide a summary may be in a list.
+const SUMMARY_WIDTH: usize = 48;
+
+/// Does what was asked with issues.
+///
+/// # Errors
+/// When the tracker cannot be used, or does not know the issue.
+pub async fn run(command: &IssuesCommand, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
+    match command {
+        IssuesCommand::List(args) => list(args, context, out).await,
+        IssuesCommand::Show(args) => show(args, context, out).await,
+        IssuesCommand::Explain(args) => explain_one(args, context, out).await,
+        IssuesCommand::Claim(args) => claim(args, context, out).await,
+        IssuesCommand::Assign(args) => assign(args, context).await,
+        IssuesCommand::Comment(CommentArgs { key, text }) => {
+            let change = Change::Comment { marker: None, body: text.clone() };
+            change_one(key, change, context, "commented on").await
+        }
+        IssuesCommand::Transition(TransitionArgs { key, status }) => {
+            change_one(key, Change::Transition(status.clone()), context, &format!("moved to {status}:")).await
+        }
+    }
+}
+
+async fn list(args: &ListArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
+    let settings = context.settings(Need::Tracker)?;
+    let tracker = context.tracker(&settings).await?;
+    let issues = match args.stage {
+        Some(stage) => {
+            let candidates = tracker.candidates(stage).await?;
+            let wanted = |issue: &Issue| judge_issue(issue, stage, &settings.rules).is_eligible();
+            candidates.into_iter().filter(wanted).collect()
+        }
+        None => tracker.list().await?,
+    };
+    if args.output.json {
+        out.json(&issues)?;
+    } else if issues.is_empty() {
+        say("no open issues");
+    } else {
+        out.line(table_of(&issues))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn table_of(issues: &[Issue]) -> String {
+    let mut table = Table::new(["issue", "status", "assignee", "summary"]);
+    for issue in issues {
+        let labels: String = issue.labels.iter().map(|label| format!(" [{label}]")).collect();
+        let summary = one_line(&issue.summary, SUMMARY_WIDTH) + &labels;
+        let assignee = issue.assignee.as_deref().unwrap_or("—");
+        table.row([issue.key.to_string(), issue.status.to_string(), one_line(assignee, 16), summary]);
+    }
+    table.render()
+}
+
+async fn show(args: &ShowArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
+    let settings = context.settings(Need::Tracker)?;
+    let tracker = context.tracker(&settings).await?;
+    let issue = tracker.issue(&args.key.clone().into()).await?;
+    if args.output.json {
+        out.json(&issue)?;
+        return Ok(Exit::Done);
+    }
+    let labels: Vec<_> = issue.labels.iter().map(String::as_str).collect();
+    let mut text = format!("{} {:?}\n  status    {}\n", issue.key, issue.summary, issue.status);
+    text += &format!("  assignee  {}\n", issue.assignee.as_deref().unwrap_or("nobody"));
+    text += &format!("  labels    {}\n", if labels.is_empty() { "none".into() } else { labels.join(", ") });
+    if let Some(url) = &issue.url {
+        text += &format!("  url       {url}\n");
+    }
+    if !issue.description.trim().is_empty() {
+        text += &format!("\n{}\n", issue.description.trim_end());
+    }
+    out.line(text.trim_end())?;
+    Ok(Exit::Done)
+}
+
+/// Whether a worker would take an issue, for scripts.
+#[derive(Serialize)]
+struct Explanation<'a> {
+    issue: &'a IssueKey,
+    stage: Stage,
+    eligible: bool,
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+}
+
+async fn explain_one(args: &ExplainArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
+    let settings = context.settings(Need::Tracker)?;
+    let tracker = context.tracker(&settings).await?;
+    let issue = tracker.issue(&args.key.clone().into()).await?;
+    let (stage, rules) = (args.stage, &settings.rules);
+    let verdict = match context.repository(&settings).await? {
+        Some(repository) => {
+            explain(&*repository.claims, &issue, stage, rules, &SystemClock::default()).await?
+        }
+        None => judge_issue(&issue, stage, rules),
+    };
+    if args.output.json {
+        let eligible = verdict.is_eligible();
+        out.json(&Explanation { issue: &issue.key, stage, eligible, verdict: &verdict })?;
+        return Ok(Exit::Done);
+    }
+    out.line(explained(&issue, stage, &verdict))?;
+    if settings.repository.is_none() {
+        say("claims and past runs were not looked at: GIT_REPO_URL is not set");
+    }
+    Ok(Exit::Done)
+}
+
+fn explained(issue: &Issue, stage: Stage, verdict: &Verdict) -> String {
+    let would = if verdict.is_eligible() { "would be taken" } else { "would not be taken" };
+    let article = if stage.worker_word().starts_with('i') { "an" } else { "a" };
+    let summary = one_line(&issue.summary, SUMMARY_WIDTH);
+    let mut text = format!("{} {summary:?} {would} by {article} {}:", issue.key, stage.worker_word());
+    for finding in &verdict.findings {
+        let mark = if finding.ok { '✔' } else { '✘' };
+        let remedy = finding.remedy.as_ref().map(|remedy| format!("  → {remedy}")).unwrap_or_default();
+        text += &format!("\n  {mark} {}{remedy}", finding.says);
+    }
+    text
+}
+
+async fn claim(args: &ClaimArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
+    let claimed = claim_next(context, args.key.as_ref(), args.stage, args.account.as_deref()).await?;
+    match claimed {
+        None => {
+            say("there is no issue to claim");
+            Ok(Exit::NothingToDo)
+        }
+        Some((issue, _)) if args.output.json => {
+            out.json(&issue)?;
+            Ok(Exit::Done)
+        }
+        Some((issue, _)) => {
+            out.line(format!("{} {}", issue.key, issue.summary))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Claims an issue for an account: that one, or the next that is eligible. Returns it as it was found,
+/// and its line as it is written in the TODO file.
+///
+/// With a repository configured, the claim is taken there, so that it excludes workers of other
+/// machines; without one, the file's own lock guards it.
+pub(super) async fn claim_next(
+    context: &Context,
+    key: Option<&IssueKey>,
+    stage: Stage,
+    account: Option<&str>,
+) -> anyhow::Result<Option<(Issue, String)>> {
+    let settings = context.settings(Need::Tracker)?;
+    let repository = context.repository(&settings).await?;
+    let todo = with_hint(acf_worker::assembly::open_tracker(&settings, repository.as_ref()))?;
+    let account = match account {
+        Some(account) => account.to_owned(),
+        None => todo.whoami().await?,
+    };
+    let Some(repository) = repository else {
+        let rules = &settings.rules;
+        let is_wanted = |issue: &Issue| {
+            key.is_none_or(|key| *key == issue.key) && judge_issue(issue, stage, rules).is_eligible()
+        };
+        return Ok(todo.claim_next(stage, &account, &is_wanted).await?);
+    };
+    let mut candidates = todo.candidates(stage).await?;
+    candidates.retain(|issue| key.is_none_or(|key| *key == issue.key));
+    let orders = orders(&settings, stage, account, &repository.trunk);
+    let claims: Arc<dyn ClaimStore> = repository.claims;
+    let tracker: Arc<dyn Tracker> = todo.clone();
+    let clock = SystemClock::default();
+    let run = RunId::new(format!("{}-{}", orders.worker, clock.now().as_millisecond()));
+    let Some(issue) = hand_out(candidates, &claims, &tracker, &clock, run, &orders).await? else {
+        return Ok(None);
+    };
+    let line = line_of(&todo, &issue).await?;
+    Ok(Some((issue, line)))
+}
+
+fn orders(settings: &Settings, stage: Stage, account: String, trunk: &str) -> Orders {
+    Orders {
+        worker: new_worker_id(),
+        stage,
+        account,
+        rules: settings.rules.clone(),
+        claim_ttl: settings.worker.claim_ttl,
+        trunk: trunk.to_owned(),
+    }
+}
+
+pub(super) async fn line_of(todo: &Todo, issue: &Issue) -> anyhow::Result<String> {
+    Ok(todo.line_as_written(&issue.reference()).await?)
+}
+
+async fn assign(args: &AssignArgs, context: &Context) -> anyhow::Result<Exit> {
+    let account = match &args.account {
+        Some(account) => account.clone(),
+        None => {
+            let settings = context.settings(Need::Tracker)?;
+            context.tracker(&settings).await?.whoami().await?
+        }
+    };
+    let told = format!("assigned to {account}:");
+    change_one(&args.key, Change::Assign(account), context, &told).await
+}
+
+/// Makes one change to an issue.
+pub(super) async fn change_one(
+    key: &IssueKey,
+    change: Change,
+    context: &Context,
+    told: &str,
+) -> anyhow::Result<Exit> {
+    let settings = context.settings(Need::Tracker)?;
+    let tracker = context.tracker(&settings).await?;
+    tracker.apply(&IssueRef::from(key.clone()), &[change]).await?;
+    say(format!("{told} {key}"));
+    Ok(Exit::Done)
+}

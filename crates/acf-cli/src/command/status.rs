@@ -1,0 +1,264 @@
+//! `acf status`: pools and workers, and what they are doing.
+
+use acf_core::run::WorkerId;
+use acf_core::runtime::{Pool, WorkerState};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::args::{OutputArgs, StatusArgs};
+use crate::error::Exit;
+use crate::process::{Current, ProcessRuntime, Sight, Tally};
+use crate::ui::{Out, Table, elapsed, money, one_line};
+
+/// How wide the text may be.
+const COLUMNS: usize = 80;
+/// What is left for a worker's last line at the least.
+const NARROWEST_LINE: usize = 16;
+
+/// Prints the state of the fleet.
+///
+/// # Errors
+/// When it cannot be seen or printed.
+pub async fn run(
+    args: &StatusArgs,
+    factory: &str,
+    runtime: &ProcessRuntime,
+    out: &mut Out,
+) -> anyhow::Result<Exit> {
+    let sights = runtime.sights().await?;
+    let status = Status::of(factory, &sights, &[Pool::Workers, Pool::Planners], args.all);
+    status.print(Timestamp::now(), args.output, out)?;
+    Ok(Exit::Done)
+}
+
+/// The state of the fleet.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    factory: String,
+    runtime: &'static str,
+    pools: Vec<PoolRow>,
+    workers: Vec<WorkerRow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct PoolRow {
+    pool: Pool,
+    running: usize,
+    busy: usize,
+    stopping: usize,
+    last_24h: Tally,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct WorkerRow {
+    id: WorkerId,
+    pool: Pool,
+    #[serde(flatten)]
+    state: WorkerState,
+    started_at: Timestamp,
+    busy: Option<bool>,
+    run: Option<Current>,
+    last_line: Option<String>,
+}
+
+impl Status {
+    /// Sums up what was seen. Ended workers are left out, unless they ended badly or `all` is wanted.
+    #[must_use]
+    pub fn of(factory: &str, sights: &[Sight], pools: &[Pool], all: bool) -> Self {
+        let is_shown = |state: &WorkerState| match state {
+            WorkerState::Running | WorkerState::Stopping => true,
+            WorkerState::Ended { exit_code } => all || *exit_code != Some(0),
+        };
+        Self {
+            factory: factory.to_owned(),
+            runtime: "process",
+            pools: pools.iter().map(|&pool| PoolRow::of(pool, sights)).collect(),
+            workers: sights.iter().filter(|sight| is_shown(&sight.view.state)).map(WorkerRow::of).collect(),
+        }
+    }
+
+    /// Prints it as text or as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be printed.
+    pub fn print(&self, now: Timestamp, output: OutputArgs, out: &mut Out) -> anyhow::Result<()> {
+        if output.json { out.json(self) } else { out.line(self.render(now)) }
+    }
+
+    /// Returns it as people read it.
+    #[must_use]
+    pub fn render(&self, now: Timestamp) -> String {
+        let mut pools = Table::new(["pool", "running", "busy", "last 24 h"]).right([1, 2]);
+        for pool in &self.pools {
+            let running = pool.running.to_string();
+            pools.row([pool.pool.to_string(), running, pool.busy.to_string(), pool.day()]);
+        }
+        let head = format!("factory {} · {}\n{}", self.factory, self.runtime, pools.render());
+        if self.workers.is_empty() {
+            return head;
+        }
+        let rows: Vec<_> = self.workers.iter().map(|worker| worker.cells(now)).collect();
+        let columns = ["worker", "issue", "step", "elapsed", "last line"];
+        let width = |column: usize| {
+            let cells = rows.iter().map(|row| row[column].chars().count());
+            cells.max().unwrap_or(0).max(columns[column].len())
+        };
+        let used: usize = 2 + (0..4).map(|column| width(column) + 2).sum::<usize>();
+        let left = COLUMNS.saturating_sub(used).max(NARROWEST_LINE);
+        let mut workers = Table::new(columns).right([3]);
+        for [id, issue, step, elapsed, last_line] in rows {
+            workers.row([id, issue, step, elapsed, one_line(&last_line, left)]);
+        }
+        head + &workers.render()
+    }
+}
+
+impl PoolRow {
+    fn of(pool: Pool, sights: &[Sight]) -> Self {
+        let of_pool = || sights.iter().filter(|sight| sight.view.pool == pool);
+        let in_state = |state| of_pool().filter(|sight| sight.view.state == state).count();
+        let mut last_24h = Tally::default();
+        of_pool().for_each(|sight| last_24h += sight.activity.day);
+        Self {
+            pool,
+            running: in_state(WorkerState::Running),
+            busy: of_pool().filter(|sight| sight.view.busy == Some(true)).count(),
+            stopping: in_state(WorkerState::Stopping),
+            last_24h,
+        }
+    }
+
+    fn day(&self) -> String {
+        let day = self.last_24h;
+        let landed = match self.pool {
+            Pool::Workers => "done",
+            Pool::Planners => "planned",
+        };
+        let counts = [(day.landed, landed), (day.failed, "failed"), (day.blocked, "blocked")];
+        let counts = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
+        let cost = (day.cost_usd > 0.0).then(|| money(day.cost_usd));
+        counts.chain(cost).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl WorkerRow {
+    fn of(sight: &Sight) -> Self {
+        let view = &sight.view;
+        let has_ended = matches!(view.state, WorkerState::Ended { .. });
+        Self {
+            id: view.id.clone(),
+            pool: view.pool,
+            state: view.state.clone(),
+            started_at: view.started_at,
+            busy: view.busy,
+            run: sight.activity.current.clone().filter(|_| !has_ended),
+            last_line: sight.last_line.as_deref().map(|line| one_line(line, 200)),
+        }
+    }
+
+    fn cells(&self, now: Timestamp) -> [String; 5] {
+        let issue = self.run.as_ref().map(|run| run.issue.to_string()).unwrap_or_default();
+        let since = self.run.as_ref().map(|run| now.duration_since(run.since));
+        let elapsed = since.map(|time| elapsed(time.try_into().unwrap_or_default())).unwrap_or_default();
+        let last_line = self.last_line.clone().unwrap_or_default();
+        [self.id.to_string(), issue, self.step(), elapsed, last_line]
+    }
+
+    fn step(&self) -> String {
+        match (&self.state, &self.run) {
+            (WorkerState::Ended { exit_code: Some(code) }, _) => format!("ended, exit {code}"),
+            (WorkerState::Ended { exit_code: None }, _) => "vanished".into(),
+            (WorkerState::Stopping, _) => "stopping".into(),
+            (WorkerState::Running, Some(run)) => {
+                let step = run.step.map_or_else(|| "claimed".into(), |step| step.to_string());
+                if run.round > 0 { format!("{step}, fix round {}", run.round) } else { step }
+            }
+            (WorkerState::Running, None) if self.busy.is_none() => "starting".into(),
+            (WorkerState::Running, None) => "idle".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use acf_core::issue::Stage;
+    use acf_core::progress::Step;
+    use acf_core::runtime::WorkerView;
+
+    use super::*;
+    use crate::process::Activity;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn sight(id: &str, state: WorkerState) -> Sight {
+        let pool = if id.starts_with('p') { Pool::Planners } else { Pool::Workers };
+        Sight {
+            view: WorkerView { id: WorkerId::new(id), pool, state, started_at: at(0), busy: Some(false) },
+            activity: Activity::default(),
+            last_line: None,
+        }
+    }
+
+    fn busy(id: &str, issue: &str, step: Step, round: u32, last_line: &str) -> Sight {
+        let mut sight = sight(id, WorkerState::Running);
+        sight.view.busy = Some(true);
+        sight.last_line = Some(last_line.into());
+        sight.activity.current = Some(Current {
+            issue: issue.parse().unwrap(),
+            summary: "Say hello".into(),
+            stage: Stage::Implementation,
+            since: at(1000),
+            step: Some(step),
+            round,
+            detail: None,
+        });
+        sight
+    }
+
+    fn fleet() -> Vec<Sight> {
+        let mut planner = sight("p-a07b11c0", WorkerState::Running);
+        planner.view.busy = None;
+        let mut crashed = sight("w-00000001", WorkerState::Ended { exit_code: Some(70) });
+        crashed.last_line = Some("error: this is a bug".into());
+        crashed.activity.day = Tally { landed: 17, failed: 2, blocked: 1, cost_usd: 6.12 };
+        vec![
+            busy("w-3f9c2e1a", "ACF-12", Step::Agent, 0, "\u{1b}[1mRunning tests, which is told at length"),
+            busy("w-b1b1b1b1", "ACF-15", Step::Gate, 1, "make check"),
+            sight("w-c2c2c2c2", WorkerState::Stopping),
+            planner,
+            crashed,
+            sight("w-00000002", WorkerState::Ended { exit_code: Some(0) }),
+        ]
+    }
+
+    fn rendered(sights: &[Sight], all: bool) -> String {
+        let status = Status::of("shop", sights, &[Pool::Workers, Pool::Planners], all);
+        anstream::adapter::strip_str(&status.render(at(1362))).to_string()
+    }
+
+    #[test]
+    fn the_fleet_is_shown_in_eighty_columns() {
+        let text = rendered(&fleet(), false);
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn workers_that_ended_well_are_shown_on_request() {
+        assert!(!rendered(&fleet(), false).contains("w-00000002"));
+        assert!(rendered(&fleet(), true).contains("w-00000002"));
+    }
+
+    #[test]
+    fn an_empty_fleet_is_two_empty_pools() {
+        insta::assert_snapshot!(rendered(&[], false));
+    }
+
+    #[test]
+    fn scripts_get_the_same_as_json() {
+        let status = Status::of("shop", &fleet()[1..2], &[Pool::Workers], false);
+        insta::assert_json_snapshot!(status);
+    }
+}

@@ -1,0 +1,148 @@
+//! What every verb is given: the settings in their layers, the environment, and how to open what they
+//! name. The only part of the command line that knows both flags and configuration.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use acf_trackers::todo::Todo;
+use acf_worker::assembly::{self, Repository, StartError};
+use acf_worker::config::{self, Factory, Flags, Layers, Need, Problems, Settings, variables};
+use anyhow::Context as _;
+
+use crate::args::SettingArgs;
+use crate::error::{WithHint, hint_for};
+use crate::process::{Launch, ProcessRuntime};
+
+/// The settings in their layers, and the environment.
+pub struct Context {
+    layers: Layers,
+}
+
+impl Context {
+    /// Gathers the settings: flags over the environment, over the env file, over `acf.toml`.
+    #[must_use]
+    pub fn new(flags: &SettingArgs, environment: BTreeMap<String, String>, directory: &Path) -> Self {
+        Self { layers: Layers::read(as_flags(flags), environment, directory, None) }
+    }
+
+    /// Returns the layers.
+    #[must_use]
+    pub fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    /// Returns the environment of this process.
+    #[must_use]
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        self.layers.environment()
+    }
+
+    /// Reads the settings for a command that needs that much.
+    ///
+    /// # Errors
+    /// [`Problems`], all at once.
+    pub fn settings(&self, need: Need) -> anyhow::Result<Settings> {
+        let settings = told(config::load(&self.layers, need))?;
+        settings.warnings.iter().for_each(|warning| crate::ui::say(format!("warning: {warning}")));
+        Ok(settings)
+    }
+
+    /// Reads what a command needs that only looks after workers.
+    ///
+    /// # Errors
+    /// [`Problems`], all at once.
+    pub fn factory(&self) -> anyhow::Result<Factory> {
+        told(config::load_factory(&self.layers))
+    }
+
+    /// Makes the process runtime of the factory, to look at workers and to stop them.
+    ///
+    /// # Errors
+    /// [`Problems`], or when acf's own program cannot be found.
+    pub fn runtime(&self, factory: &Factory) -> anyhow::Result<ProcessRuntime> {
+        let program = std::env::current_exe().context("cannot find the program of acf itself")?;
+        let environment = config::child_environment::for_worker(&self.layers);
+        let launch = Launch {
+            keeper: program.clone(),
+            program,
+            args: vec![OsString::from("worker")],
+            env: environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        };
+        Ok(ProcessRuntime::new(factory.directories.state.join(&factory.name), launch))
+    }
+
+    /// Makes the process runtime of the factory, to start workers too: their settings are checked now,
+    /// not when they have failed.
+    ///
+    /// # Errors
+    /// As [`Context::runtime`].
+    pub fn runtime_to_start(&self) -> anyhow::Result<(Factory, ProcessRuntime)> {
+        let (factory, _) = told(config::load_fleet(&self.layers))?;
+        let runtime = self.runtime(&factory)?;
+        Ok((factory, runtime))
+    }
+
+    /// Opens the repository that is configured; `None` if none is.
+    ///
+    /// # Errors
+    /// [`StartError`], with a hint.
+    pub async fn repository(&self, settings: &Settings) -> anyhow::Result<Option<Repository>> {
+        match &settings.repository {
+            None => Ok(None),
+            Some(repository) => {
+                with_hint(assembly::open_repository(repository, self.environment()).await).map(Some)
+            }
+        }
+    }
+
+    /// Opens the tracker, and the repository if the tracker is in it.
+    ///
+    /// # Errors
+    /// [`StartError`], with a hint.
+    pub async fn tracker(&self, settings: &Settings) -> anyhow::Result<Arc<Todo>> {
+        let config::Tracker::Todo(todo) = &settings.tracker;
+        let repository = match &todo.location {
+            config::TodoLocation::InRepository(_) => self.repository(settings).await?,
+            config::TodoLocation::Local(_) => None,
+        };
+        with_hint(assembly::open_tracker(settings, repository.as_ref()))
+    }
+}
+
+/// Adds to a start error what a person can do about it.
+///
+/// # Errors
+/// The same error.
+pub fn with_hint<T>(result: Result<T, StartError>) -> anyhow::Result<T> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(error) => {
+            let hint = hint_for(&error);
+            let failed = Err(anyhow::Error::new(error));
+            match hint {
+                Some(hint) => failed.hint(hint),
+                None => failed,
+            }
+        }
+    }
+}
+
+fn told<T>(result: Result<T, Problems>) -> anyhow::Result<T> {
+    result
+        .map_err(|problems| (problems.hint(), problems))
+        .or_else(|(hint, problems)| Err(problems).hint(hint))
+}
+
+fn as_flags(settings: &SettingArgs) -> Flags {
+    let env_file = settings.env_file.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let flags = Flags::default().with(&variables::FACTORY_ENV_FILE, "--env-file", env_file);
+    let SettingArgs { project, tracker, repo, agent, runtime, env_file: _ } = settings.clone();
+    flags
+        .with(&variables::PROJECT, "--project", project)
+        .with(&variables::TASK_MANAGER, "--tracker", tracker)
+        .with(&variables::GIT_REPO_URL, "--repo", repo)
+        .with(&variables::AGENT, "--agent", agent)
+        .with(&variables::FACTORY_RUNTIME, "--runtime", runtime)
+}

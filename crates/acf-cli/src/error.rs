@@ -1,0 +1,234 @@
+//! How `acf` ends: its exit codes, how an error is told with its causes and a hint, and what a panic
+//! becomes. What the errors are is the matter of those who make them.
+
+use std::fmt;
+use std::panic::PanicHookInfo;
+use std::process::ExitCode;
+
+use acf_core::claim::ClaimError;
+use acf_worker::assembly::StartError;
+use acf_worker::config::Problems;
+use acf_worker::git::probe::{MINIMUM_VERSION, ProbeError};
+use acf_worker::worker::WorkerError;
+use anstyle::{AnsiColor, Style};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const CAUSE: Style = Style::new().dimmed();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+
+/// How `acf` ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// What was asked is done.
+    Done,
+    /// It failed.
+    Failed,
+    /// The command line or the configuration cannot be meant like this.
+    Usage,
+    /// There was nothing to do, where a command tells that apart.
+    NothingToDo,
+    /// A bug in `acf`.
+    Bug,
+}
+
+impl Exit {
+    /// Returns the exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NothingToDo => 3,
+            Self::Bug => 70,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// What to do about an error. It travels in an error's chain and is shown below it.
+#[derive(Debug)]
+struct Hint(String);
+
+// A link of the chain that says nothing itself, and is left out where the chain is told.
+impl fmt::Display for Hint {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+/// Adds to an error what to do about it.
+pub trait WithHint<T> {
+    /// Adds a hint; of several in a chain, the outermost is shown.
+    ///
+    /// # Errors
+    /// The same as before.
+    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
+}
+
+impl<T, E> WithHint<T> for Result<T, E>
+where
+    Self: anyhow::Context<T, E>,
+{
+    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
+        anyhow::Context::with_context(self, || Hint(hint.into()))
+    }
+}
+
+/// An error of whoever typed the command, or wrote the configuration: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Whoever read the output has gone, as `head` does: no error, and nothing to say.
+#[derive(Debug, thiserror::Error)]
+#[error("the reader of the output is gone")]
+pub struct OutputClosed;
+
+/// Returns what a person can do about an error that kept something from starting.
+#[must_use]
+pub fn hint_for(error: &StartError) -> Option<String> {
+    let hint = match error {
+        StartError::Probe(ProbeError::NoGit(_) | ProbeError::OldGit { .. }) => {
+            let (major, minor) = MINIMUM_VERSION;
+            return Some(format!("install git {major}.{minor} or newer; Debian 12 and Ubuntu 23.04 have it"));
+        }
+        StartError::Probe(ProbeError::NoTrunk { .. }) => {
+            "push a first commit, or name another branch with GIT_TRUNK"
+        }
+        StartError::Probe(ProbeError::NotAtomic(_)) => {
+            "acf needs a git host with atomic pushes; GitHub, GitLab and a plain `git` server have them"
+        }
+        StartError::Probe(ProbeError::RefusesPrefix { .. }) => {
+            "set ACF_REF_PREFIX=refs/heads/acf/ to keep claims in branches"
+        }
+        StartError::Probe(ProbeError::Remote { cause, .. })
+        | StartError::Worker(WorkerError::Claims(cause)) => match cause {
+            ClaimError::Unauthorized(_) => {
+                "check GIT_USERNAME and GIT_TOKEN: the token has to be allowed to push"
+            }
+            ClaimError::Unreachable(_) => "check GIT_REPO_URL, and that this machine can reach it",
+            ClaimError::Refused { .. } => "set ACF_REF_PREFIX=refs/heads/acf/ to keep claims in branches",
+            ClaimError::Lost | ClaimError::Other { .. } => return None,
+        },
+        StartError::Agent(_) => "install the agent, or put its directory on PATH; AGENT=script needs none",
+        StartError::NoRepository => "set GIT_REPO_URL",
+        StartError::NoAgent => "set AGENT",
+        StartError::Mirror(_) => {
+            "check LOOP_WORK_DIR: it has to be a directory that acf can write, with room on its disk"
+        }
+        StartError::Tracker(_) | StartError::Machine { .. } | StartError::Worker(_) => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Returns how `acf` ends with that error.
+#[must_use]
+pub fn exit(error: &anyhow::Error) -> Exit {
+    if error.chain().any(|cause| cause.is::<OutputClosed>()) {
+        Exit::Done
+    } else if error.chain().any(|cause| cause.is::<UsageError>() || cause.is::<Problems>()) {
+        Exit::Usage
+    } else {
+        Exit::Failed
+    }
+}
+
+/// Returns what people read of an error: what failed, why, why that, and what to do about it.
+#[must_use]
+pub fn describe(error: &anyhow::Error) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        // Some errors repeat their cause in their own words.
+        if told.last().is_none_or(|last| !last.ends_with(&cause)) {
+            told.push(cause);
+        }
+    }
+    let mut told = told.into_iter();
+    let mut text = format!("{ERROR}error:{ERROR:#} {}", told.next().unwrap_or_default());
+    for cause in told {
+        text += &format!("\n  {CAUSE}caused by:{CAUSE:#} {}", cause.replace('\n', "\n    "));
+    }
+    if let Some(Hint(hint)) = error.downcast_ref() {
+        text += &format!("\n{HINT}hint:{HINT:#} {hint}");
+    }
+    text
+}
+
+/// Makes a panic, wherever it happens, end the program with the code for bugs and a word about it.
+pub fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        crate::ui::say(describe_panic(panic));
+        // Ends here even where a panic would abort, or be caught with its task.
+        std::process::exit(Exit::Bug.code().into());
+    }));
+}
+
+fn describe_panic(panic: &PanicHookInfo<'_>) -> String {
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let what = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let what = what.unwrap_or("something that is no text");
+    let place = panic.location().map(|location| format!(" at {location}")).unwrap_or_default();
+    format!(
+        "{ERROR}error:{ERROR:#} this is a bug in acf {}\n  {CAUSE}caused by:{CAUSE:#} {what}{place}\n\
+         {HINT}hint:{HINT:#} please report it with the lines above",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+
+    fn plain(error: &anyhow::Error) -> String {
+        anstream::adapter::strip_str(&describe(error)).to_string()
+    }
+
+    fn unauthorized() -> anyhow::Result<()> {
+        Err(anyhow!("401 Unauthorized"))
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_a_hint() {
+        let error = unauthorized()
+            .context("cannot reach Jira at `acme.atlassian.net`")
+            .hint("check JIRA_EMAIL and JIRA_TOKEN; `acf doctor` tests them")
+            .unwrap_err();
+        insta::assert_snapshot!(plain(&error), @r"
+        error: cannot reach Jira at `acme.atlassian.net`
+          caused by: 401 Unauthorized
+        hint: check JIRA_EMAIL and JIRA_TOKEN; `acf doctor` tests them
+        ");
+    }
+
+    #[test]
+    fn the_outermost_hint_is_shown_wherever_it_stands() {
+        let error = unauthorized().hint("inner").context("outer error").unwrap_err();
+        assert_eq!(plain(&error), "error: outer error\n  caused by: 401 Unauthorized\nhint: inner");
+        let error = unauthorized().hint("inner").hint("outer").unwrap_err();
+        assert_eq!(plain(&error), "error: 401 Unauthorized\nhint: outer");
+    }
+
+    #[test]
+    fn a_cause_that_its_error_has_told_is_not_told_again() {
+        let error = unauthorized().context("no answer: 401 Unauthorized").unwrap_err();
+        assert_eq!(plain(&error), "error: no answer: 401 Unauthorized");
+    }
+
+    #[test]
+    fn exit_codes_tell_wrong_usage_from_failure() {
+        assert_eq!(exit(&unauthorized().unwrap_err()), Exit::Failed);
+        let usage = anyhow::Error::new(UsageError("no such tracker".into())).context("cannot start");
+        assert_eq!(exit(&usage), Exit::Usage);
+        let closed = anyhow::Error::new(OutputClosed).context("cannot print");
+        assert_eq!(exit(&closed), Exit::Done);
+    }
+}

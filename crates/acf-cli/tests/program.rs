@@ -1,0 +1,108 @@
+//! The program as people and scripts call it: exit codes, streams, names.
+#![expect(clippy::unwrap_used, reason = "all of this runs in tests only")]
+
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+
+/// Returns `acf` under that name, with an empty environment and a home of its own.
+fn called(name: &str, home: &tempfile::TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_acf"));
+    command.arg0(name).env_clear().env("HOME", home.path()).current_dir(home.path()).stdin(Stdio::null());
+    command
+}
+
+fn run(name: &str, args: &[&str]) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    called(name, &home).args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn the_version_is_data() {
+    let output = run("acf", &["--version"]);
+    assert_eq!(stdout(&output), concat!("acf ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}
+
+#[test]
+fn wrong_usage_exits_2_and_says_so_on_stderr() {
+    for args in [&["wrokers"][..], &[], &["stop"], &["status", "--colour"]] {
+        let output = run("acf", args);
+        assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""), "{args:?}");
+        assert!(stderr(&output).contains("Usage: acf"), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_symlinks_name_decides_which_tool_it_is() {
+    let output = run("/usr/local/bin/task-manager", &["--help"]);
+    assert!(stdout(&output).contains("Usage: task-manager"), "{}", stdout(&output));
+    let output = run("worker-builder", &["claude"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("comes with `acf image build`"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_failure_is_told_with_a_hint_and_without_colour_in_a_pipe() {
+    let output = run("acf", &["logs", "3f9c"]);
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
+    let told = "error: no worker `3f9c`\nhint: `acf status --all` lists all that are remembered\n";
+    assert_eq!(stderr(&output), told);
+}
+
+#[test]
+fn colour_is_used_when_it_is_asked_for() {
+    let output = run("acf", &["--color", "always", "status"]);
+    assert!(stdout(&output).contains('\u{1b}'), "{}", stdout(&output));
+    assert!(!stdout(&run("acf", &["status"])).contains('\u{1b}'));
+}
+
+#[test]
+fn without_a_home_it_is_said_what_to_set() {
+    let home = tempfile::tempdir().unwrap();
+    let output = called("acf", &home).env_remove("HOME").arg("status").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("HOME"), "{}", stderr(&output));
+}
+
+#[test]
+fn looking_changes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    for args in [&["status"][..], &["workers"], &["stop", "--all"], &["status", "--json"]] {
+        let output = called("acf", &home).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+    }
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_program_quietly() {
+    let home = tempfile::tempdir().unwrap();
+    for args in [&["completions", "bash"][..], &["status"], &["--help"], &["no-such-verb"]] {
+        let mut command = called("acf", &home);
+        // Both ends of a pipe, the reading one closed before anything is written.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let is_help = args == ["--help"] || args == ["no-such-verb"];
+        command.args(args).stdout(writer.try_clone().unwrap()).stderr(Stdio::piped());
+        if is_help {
+            command.stderr(writer);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut said = String::new();
+        if let Some(stderr) = &mut child.stderr {
+            stderr.read_to_string(&mut said).unwrap();
+        }
+        let code = child.wait().unwrap().code();
+        assert!(code.is_some_and(|code| code == 0 || is_help && code == 2), "{args:?}: {code:?}");
+        assert_eq!(said, "", "{args:?}");
+    }
+}
