@@ -1,0 +1,9 @@
+//! What the end-to-end tests are built from: builders, stateful services, contract suites.
+
+pub mod chaos;
+pub mod claims;
+pub mod contract;
+pub mod explore;
+pub mod factory;
+pub mod git_http;
+pub mod sandbox;

@@ -1,0 +1,16 @@
+//! The one integration-test binary: a module a subject.
+
+mod agents;
+mod bad_input;
+mod chaos;
+mod checkout;
+mod claims;
+mod explorer;
+mod git_http;
+mod planning;
+mod runtime_contract;
+mod sandbox;
+mod todo_in_repository;
+mod tracker_contract;
+mod verbs;
+mod workspace;

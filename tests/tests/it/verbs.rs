@@ -1,0 +1,358 @@
+//! The verbs of `acf`, and the original tools' names, as a new user or an old script tries them.
+#![expect(clippy::unwrap_used, reason = "all of this runs in tests only")]
+
+use std::fs;
+
+use acf_tests::factory::Factory;
+use acf_tests::sandbox::Sandbox;
+use serde_json::{Value, json};
+
+const NOTHING: [&str; 0] = [];
+
+const TODO: &str = "\
+# Things
+- [x] done before
+- [ ] Say hello [greeting]
+  In `hello.txt`.
+- [ ] Say goodbye [needs-plan]
+- [>] Be quiet
+  - Assignee: ann
+";
+
+#[track_caller]
+fn assert_says(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not said in:\n{text}");
+    }
+}
+
+fn keys(issues: &Value) -> Vec<&str> {
+    issues.as_array().unwrap().iter().map(|issue| issue["key"].as_str().unwrap()).collect()
+}
+
+mod issues {
+    use super::*;
+
+    #[test]
+    fn are_listed_and_shown_for_people_and_for_scripts() {
+        let factory = Factory::with_todo(TODO);
+
+        let listed = factory.acf(&["issues", "list"]).done();
+        assert_says(
+            &listed.stdout,
+            &["TODO-2", "To Do", "Say hello [greeting]", "TODO-4", "In Progress", "ann"],
+        );
+        assert!(!listed.stdout.contains("TODO-1"), "what is done is left out: {}", listed.stdout);
+        assert_eq!(listed.stderr, "");
+        assert_eq!(
+            keys(&factory.acf(&["issues", "list", "--json"]).done().json()),
+            ["TODO-2", "TODO-3", "TODO-4"]
+        );
+        let of_stage = |stage| factory.acf(&["issues", "list", "--stage", stage, "--json"]).done().json();
+        assert_eq!(keys(&of_stage("implementation")), ["TODO-2"]);
+        assert_eq!(keys(&of_stage("planning")), ["TODO-3"]);
+
+        let shown = factory.acf(&["issues", "show", "TODO-2", "--json"]).done().json();
+        assert_eq!(
+            (&shown["summary"], &shown["status"], &shown["labels"]),
+            (&json!("Say hello"), &json!("To Do"), &json!(["greeting"]))
+        );
+        assert_says(
+            &factory.acf(&["issues", "show", "TODO-2"]).done().stdout,
+            &["TODO-2 \"Say hello\"", "In `hello.txt`."],
+        );
+        assert_eq!(factory.sandbox().todo_text(), TODO, "looking changes nothing");
+    }
+
+    #[test]
+    fn are_explained_predicate_by_predicate() {
+        let factory = Factory::with_todo(TODO);
+        let explained = |key| factory.acf(&["issues", "explain", key]).done().stdout;
+        assert_eq!(
+            explained("TODO-2"),
+            "TODO-2 \"Say hello\" would be taken by an implementation worker:\n  \
+            ✔ open, status To Do\n  ✔ unassigned\n  ✔ no live claim\n  ✔ attempt 1 of 3, no backoff\n"
+        );
+        assert_says(
+            &explained("TODO-3"),
+            &["would not be taken", "✘ label needs-plan, and no approved plan  → a planner would take it"],
+        );
+        assert_says(&explained("TODO-4"), &["✘ status In Progress", "✘ assigned to ann  → unassign it"]);
+
+        let told =
+            factory.acf(&["issues", "explain", "TODO-3", "--stage", "planning", "--json"]).done().json();
+        assert_eq!((&told["eligible"], &told["stage"]), (&json!(true), &json!("planning")));
+        let factory = factory.without("GIT_REPO_URL");
+        assert_says(
+            &factory.acf(&["issues", "explain", "TODO-2"]).done().stderr,
+            &["claims and past runs were not looked at"],
+        );
+    }
+
+    #[test]
+    fn are_claimed_once_each() {
+        let factory = Factory::with_todo("- [ ] a\n- [ ] b [needs-plan]\n- [ ] c\n");
+        let claimed = factory.acf(&["issues", "claim", "--json", "--account", "ann"]).done().json();
+        assert_eq!(claimed["key"], "TODO-1");
+        assert_eq!(factory.acf(&["issues", "claim", "TODO-3"]).done().stdout, "TODO-3 c\n");
+        for args in [&["issues", "claim"][..], &["issues", "claim", "TODO-1"], &["issues", "claim", "TODO-2"]]
+        {
+            assert_eq!(factory.acf(args).refused(3), "there is no issue to claim\n");
+        }
+        assert_eq!(factory.acf(&["issues", "claim", "--stage", "planning"]).done().stdout, "TODO-2 b\n");
+        let expected = "- [>] a\n  - Assignee: ann\n- [~] b [needs-plan]\n  - Assignee: acf\n- [>] c\n  - Assignee: acf\n";
+        assert_eq!(factory.sandbox().todo_text(), expected);
+        assert_eq!(factory.claims(), NOTHING, "from here on the tracker says who has it");
+    }
+
+    #[test]
+    fn are_changed_by_hand() {
+        let factory = Factory::with_todo("- [ ] a\n- [ ] b\n");
+        assert_eq!(factory.acf(&["issues", "assign", "TODO-2"]).done().stderr, "assigned to acf: TODO-2\n");
+        factory.acf(&["issues", "assign", "TODO-1", "--account", "ann"]).done();
+        factory.acf(&["issues", "comment", "TODO-1", "- [ ] not an item\nsecond line"]).done();
+        factory.acf(&["issues", "transition", "TODO-2", "in review"]).done();
+        let expected = "- [ ] a\n  - Assignee: ann\n  - Note: - [ ] not an item\n    second line\n\
+            - [>] b [in-review]\n  - Assignee: acf\n";
+        assert_eq!(factory.sandbox().todo_text(), expected);
+        assert_eq!(keys(&factory.acf(&["issues", "list", "--json"]).done().json()), ["TODO-1", "TODO-2"]);
+
+        assert_says(
+            &factory.acf(&["issues", "transition", "TODO-1", "Blocked"]).refused(1),
+            &["no status \"Blocked\"", "In Review"],
+        );
+        assert_says(
+            &factory.acf(&["issues", "comment", "TODO-1", "  "]).refused(1),
+            &["a comment needs a text"],
+        );
+        assert_says(
+            &factory.acf(&["issues", "assign", "TODO-1", "--account", "a\nb"]).refused(1),
+            &["cannot be an assignee"],
+        );
+        assert_eq!(factory.sandbox().todo_text(), expected);
+    }
+}
+
+mod runs {
+    use super::*;
+
+    #[test]
+    fn are_shown_with_their_receipts() {
+        let factory = Factory::with_todo("- [ ] a\n  @usage 41000 6000 0.31\n- [ ] b\n  @none\n")
+            .with("MAX_ATTEMPTS", "1");
+        assert_eq!(factory.acf(&["runs"]).done().stderr, "no runs are recorded\n");
+        assert_eq!(factory.acf(&["runs", "--json"]).done().json(), json!([]));
+
+        factory.drain().done();
+
+        let table = factory.acf(&["runs"]).done().stdout;
+        assert_says(
+            &table,
+            &["TODO-1", "landed ", " on main", "TODO-2", "blocked: the agent changed nothing"],
+        );
+        let receipt = factory.acf(&["runs", "TODO-1"]).done().stdout;
+        assert_says(&receipt, &["TODO-1 \"a\": landed", "attempt 1", "1 turns · 41k in, 6k out · $0.31"]);
+        let records = factory.acf(&["runs", "TODO-1", "--json"]).done().json();
+        assert_eq!(records[0]["commit"], factory.sandbox().git(&["rev-parse", "main"]));
+        assert_eq!(records[0]["receipt"]["usage"]["input_tokens"], 41_000);
+    }
+
+    #[test]
+    fn of_dead_workers_are_settled_once() {
+        let factory = Factory::with_todo("- [ ] a\n");
+        assert_eq!(factory.acf(&["sweep", "--dead", "w-nobody"]).done().stderr, "nothing to settle\n");
+        assert_eq!(factory.acf(&["sweep", "--json"]).done().json(), json!([]));
+    }
+}
+
+mod settings {
+    use super::*;
+
+    #[test]
+    fn are_shown_with_their_source_and_secrets_masked() {
+        let factory = Factory::with_todo("").with("GIT_TOKEN", "canary-1").with("JIRA_TOKEN", "canary-2");
+        let factory = factory.with("GIT_REPO_URL", "https://ann:canary-3@example.invalid/x.git");
+        for args in [&["config"][..], &["config", "--json"], &["--project", "other.md", "config"]] {
+            let told = factory.acf(args).done();
+            assert_says(
+                &told.stdout,
+                &["GIT_TOKEN", "***", "https://", "example.invalid/x.git", "the environment"],
+            );
+            assert!(!told.stdout.contains("canary") && !told.stderr.contains("canary"), "{told:?}");
+        }
+        let told = factory.acf(&["--project", "other.md", "config"]).done().stdout;
+        assert_says(&told, &["other.md", "--project"]);
+    }
+
+    #[test]
+    fn completions_know_the_verbs() {
+        let factory = Factory::with_todo("");
+        for shell in ["bash", "zsh", "fish"] {
+            assert_says(&factory.acf(&["completions", shell]).done().stdout, &["planners", "transition"]);
+        }
+    }
+}
+
+mod original_names {
+    use super::*;
+
+    #[test]
+    fn loop_works_on_as_many_issues_as_it_is_told() {
+        let factory = Factory::with_todo("- [ ] a\n- [ ] b\n- [ ] c [needs-plan]\n").without("PROJECT");
+        let project = factory.sandbox().todo().display().to_string();
+        factory.called("loop", &["--project", &project, "--max-tasks", "1"]).done();
+        assert_eq!(factory.sandbox().log(), ["[TODO-1] a", "First commit"]);
+        factory.called("loop", &["--project", &project, "--for-planning", "--max-tasks", "1"]).done();
+        assert_eq!(factory.sandbox().log()[0], "[TODO-3] c");
+        assert_says(&factory.sandbox().todo_text(), &["- [x] a\n", "- [ ] b\n", "- [?] c [needs-plan]\n"]);
+    }
+
+    #[test]
+    fn implement_and_plan_work_on_that_issue() {
+        let factory = Factory::with_todo("- [ ] a\n- [ ] b\n- [ ] c [needs-plan]\n");
+        assert_says(
+            &factory.called("implement", &["--issue", "TODO-2"]).done().stdout,
+            &["TODO-2 landed as ", " on main"],
+        );
+        assert_says(&factory.called("plan", &["TODO-3"]).done().stdout, &["TODO-3 landed as "]);
+        assert_says(
+            &factory.acf(&["implement", "TODO-3"]).refused(3),
+            &["TODO-3 is not taken", "acf issues explain TODO-3"],
+        );
+        assert_says(&factory.sandbox().todo_text(), &["- [ ] a\n", "- [x] b\n", "- [?] c [needs-plan]\n"]);
+    }
+
+    #[test]
+    fn implement_tells_why_a_run_failed() {
+        let factory = Factory::with_todo("- [ ] a\n  @none\n");
+        let told = factory.acf(&["implement", "TODO-1"]);
+        assert_eq!(
+            (told.code, told.stdout.as_str()),
+            (Some(1), "TODO-1 was given back: the agent changed nothing\n")
+        );
+    }
+
+    /// The original `task-manager`, by flags and by words, with a repository and without.
+    #[test]
+    fn task_manager_keeps_its_output_and_its_exit_codes() {
+        let todo = "- [ ] a [bug] now\n  Its text.\n- [ ] b [needs-plan]\n";
+        let with = Factory::with_todo(todo).without("PROJECT").without("AGENT");
+        let without = Factory::with_todo(todo).without("PROJECT").without("AGENT").without("GIT_REPO_URL");
+        for factory in [with, without] {
+            let path = factory.sandbox().todo().display().to_string();
+            let tool =
+                |args: &[&str]| factory.called("task-manager", &[args, &["--project", &path]].concat());
+            let a = json!({"key": "TODO-1", "summary": "a [bug] now", "description": "Its text."});
+
+            assert_eq!(tool(&["auth"]).done().stdout, "acf\n");
+            assert_eq!(tool(&["list"]).done().json(), json!([a]));
+            assert_eq!(keys(&tool(&["list", "--for-planning"]).done().json()), ["TODO-2"]);
+            assert_eq!(tool(&["view", "TODO-1"]).done().json(), a);
+            assert_eq!(tool(&["claim", "--account-id", "ann"]).done().json(), a);
+            assert_eq!(tool(&["claim", "--account-id", "ann"]).code, Some(2), "nothing is eligible");
+            assert_eq!(tool(&["claim", "--for-planning"]).done().json()["summary"], "b [needs-plan]");
+            tool(&["assign", "TODO-2", "--account-id", "bob"]).done();
+            tool(&["comment", "--issue", "TODO-1", "--comment", "Said."]).done();
+            tool(&["transition", "TODO-1", "Done"]).done();
+            let expected = "- [x] a [bug] now\n  - Assignee: ann\n  Its text.\n  - Note: Said.\n- [~] b [needs-plan]\n  - Assignee: bob\n";
+            assert_eq!(factory.sandbox().todo_text(), expected);
+            assert_says(&tool(&["view", "TODO-3"]).refused(1), &["TODO-3"]);
+        }
+    }
+
+    #[test]
+    fn task_manager_finds_the_file_by_its_variable() {
+        let factory =
+            Factory::with_todo("- [ ] a\n").without("PROJECT").without("AGENT").without("GIT_REPO_URL");
+        assert_says(&factory.called("task-manager", &["list"]).refused(2), &["PROJECT"]);
+        let path = factory.sandbox().todo().display().to_string();
+        let factory = factory.with("TODO_FILE", path).with("TODO_ASSIGNEE", "eve");
+        assert_eq!(keys(&factory.called("task-manager", &["list"]).done().json()), ["TODO-1"]);
+        factory.called("task-manager", &["claim"]).done();
+        assert_eq!(factory.sandbox().todo_text(), "- [>] a\n  - Assignee: eve\n");
+    }
+
+    #[test]
+    fn agent_is_the_configured_one_by_hand() {
+        let factory = Factory::with_todo("");
+        let agent = factory.program(
+            "agent",
+            "case $1 in init) echo prepared;; run) echo \"told: $2\"; printf \"$GIT_TOKEN\"; exit 3;; esac",
+        );
+        let factory =
+            factory.with("AGENT", "command").with("AGENT_COMMAND", agent).with("GIT_TOKEN", "canary");
+        assert_says(&factory.called("agent", &["init"]).done().stderr, &["agent command is ready"]);
+        let told = factory.called("agent", &["run", "--do $(this)"]);
+        assert_eq!((told.code, told.stdout.as_str()), (Some(1), "told: --do $(this)\n"));
+        let factory = factory.with("AGENT_COMMAND", "no-such-agent");
+        assert_says(&factory.called("agent", &["init"]).refused(1), &["no-such-agent", "PATH"]);
+    }
+
+    #[test]
+    fn factory_looks_after_workers() {
+        let factory = Factory::with_todo("- [ ] a\n");
+        let told = factory.called("factory", &["status", "--json"]).done().json();
+        assert_eq!(told["workers"], json!([]));
+        assert_says(&factory.called("factory", &["logs", "w-none"]).refused(1), &["no worker `w-none`"]);
+        assert_says(&factory.called("worker-builder", &["claude"]).refused(2), &["worker-builder"]);
+    }
+}
+
+mod workers {
+    use super::*;
+
+    #[test]
+    fn in_the_background_drain_the_file_and_stop_with_all_that_they_started() {
+        let sandbox = Sandbox::builder()
+            .todo("- [ ] a\n- [ ] b\n- [ ] c [needs-plan]\n- [ ] d\n  @print at it\n  @hang\n")
+            .build();
+        let factory = Factory::of(sandbox).with("NO_ISSUES_WAIT", "1");
+        let started = factory.acf(&["workers", "2", "--json"]).done().json();
+        assert_eq!(started["started"].as_array().unwrap().len(), 2, "{started}");
+        factory.acf(&["add", "1", "--pool", "planners"]).done();
+
+        let of_d = factory.waits_for("all but d done", || {
+            let todo = factory.sandbox().todo_text();
+            let done =
+                ["- [x] a\n", "- [x] b\n", "- [?] c", "- [>] d"].iter().all(|line| todo.contains(line));
+            let status = factory.acf(&["status", "--json"]).done().json();
+            let busy = status["workers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|row| row["run"]["issue"] == "TODO-4")
+                .cloned();
+            busy.filter(|row| done && row["run"]["step"] == "agent")
+        });
+        let id = of_d["id"].as_str().unwrap();
+        assert_says(&factory.acf(&["status"]).done().stdout, &["workers", "planners", "TODO-4"]);
+        factory.waits_for("the agent's words", || {
+            factory.acf(&["logs", id]).done().stdout.contains("agent: at it").then_some(())
+        });
+
+        factory.acf(&["stop", "--all", "--grace", "20s"]).done();
+
+        assert_eq!(factory.left_running(), NOTHING);
+        assert_eq!(factory.claims(), NOTHING);
+        assert_says(&factory.sandbox().todo_text(), &["- [ ] d\n  @print at it\n  @hang\n"]);
+        assert_eq!(factory.acf(&["status", "--json"]).done().json()["workers"], json!([]));
+        assert_eq!(
+            factory.acf(&["status", "--all", "--json"]).done().json()["workers"].as_array().unwrap().len(),
+            3
+        );
+        let runs = factory.runs("TODO-4");
+        assert_eq!(runs[0]["outcome"], "interrupted");
+        fs::remove_dir_all(factory.sandbox().root().join("work")).unwrap();
+    }
+
+    #[test]
+    fn are_not_started_where_their_settings_are_wrong() {
+        let factory = Factory::with_todo("- [ ] a\n").with("MAX_ATTEMPTS", "none");
+        for args in [&["workers", "2"][..], &["planners", "1"], &["add", "1"]] {
+            assert_says(&factory.acf(args).refused(2), &["MAX_ATTEMPTS"]);
+        }
+        factory.acf(&["workers", "0"]).done();
+        factory.acf(&["stop", "--all"]).done();
+        assert_eq!(factory.left_running(), NOTHING);
+    }
+}
