@@ -218,6 +218,7 @@ pub fn issue(key: &str, summary: &str) -> Issue {
         assignee: None,
         labels: std::collections::BTreeSet::new(),
         url: None,
+        blocked_by: Vec::new(),
         identity: None,
     }
 }

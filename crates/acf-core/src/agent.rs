@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 
 use crate::issue::{Issue, Stage};
@@ -21,6 +22,17 @@ pub struct AgentRequest<'a> {
     pub round: u32,
     /// The session of an earlier round, to be resumed.
     pub session: Option<&'a str>,
+    /// What the round may use.
+    pub limits: AgentLimits,
+}
+
+/// What one round of an agent may use; an agent that has no such limit of its own ignores it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AgentLimits {
+    /// Turns of the conversation with the model.
+    pub max_turns: Option<u32>,
+    /// Cost in US dollars.
+    pub budget_usd: Option<f64>,
 }
 
 /// How to start an agent. It runs in the checkout, in a process group of its own, with an environment
@@ -67,11 +79,8 @@ pub enum AgentEvent {
         /// The model.
         model: Option<String>,
     },
-    /// The agent's service refuses for too many requests.
-    RateLimited {
-        /// How long to wait, where it says.
-        retry_after: Option<Duration>,
-    },
+    /// Something other than its own work keeps the agent from going on.
+    Trouble(Trouble),
     /// The agent says that it has ended.
     Finished {
         /// Whether by its own account it went well.
@@ -79,6 +88,30 @@ pub enum AgentEvent {
         /// Its last words.
         message: Option<String>,
     },
+}
+
+/// What keeps an agent from going on, as told by its own error signals, never by prose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its service refuses for too many requests; waiting mends that.
+    RateLimited {
+        /// How long to wait, where it says.
+        retry_after: Option<Duration>,
+    },
+    /// Its account has nothing left to spend until then.
+    QuotaExhausted {
+        /// When there will be something again, where it says.
+        resets_at: Option<Timestamp>,
+    },
+    /// Its credentials are missing, wrong or expired.
+    NotAuthenticated {
+        /// What its service says.
+        message: String,
+    },
+    /// It has used the turns that it may.
+    OutOfTurns,
+    /// It has spent what it may.
+    OutOfBudget,
 }
 
 /// How an agent's process ended.
@@ -99,11 +132,8 @@ pub enum AgentExit {
 pub enum AgentOutcome {
     /// It ended well. Whether it did anything, only the checkout can tell.
     Finished,
-    /// Its service refused for too many requests.
-    RateLimited {
-        /// How long to wait, where it says.
-        retry_after: Option<Duration>,
-    },
+    /// Something other than its own work kept it from going on.
+    Trouble(Trouble),
     /// It ended with an error.
     Crashed {
         /// The exit code; `None` if by a signal.
@@ -173,8 +203,8 @@ pub trait Agent: Send + Sync {
 /// The events of a round that its judgement may rest on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Signals {
-    /// The last rate limit that was told, if nothing but silence came after it.
-    pub rate_limited: Option<Option<Duration>>,
+    /// The last trouble that was told, unless the agent went on after it.
+    pub trouble: Option<Trouble>,
     /// The last [`AgentEvent::Finished`].
     pub finished: Option<(bool, Option<String>)>,
 }
@@ -183,10 +213,10 @@ impl Signals {
     /// Takes note of an event.
     pub fn note(&mut self, event: &AgentEvent) {
         match event {
-            AgentEvent::RateLimited { retry_after } => self.rate_limited = Some(*retry_after),
+            AgentEvent::Trouble(trouble) => self.trouble = Some(trouble.clone()),
             AgentEvent::Finished { ok, message } => self.finished = Some((*ok, message.clone())),
-            // The agent went on: the limit was waited out.
-            AgentEvent::Tool { .. } => self.rate_limited = None,
+            // The agent went on: it has got over it.
+            AgentEvent::Tool { .. } => self.trouble = None,
             AgentEvent::Text(_)
             | AgentEvent::Usage(_)
             | AgentEvent::Session(_)
@@ -207,8 +237,8 @@ pub fn judge(exit: AgentExit, signals: &Signals) -> AgentOutcome {
     let (says_ok, message) = signals.finished.clone().unwrap_or((true, None));
     if exit_code == Some(0) && says_ok {
         AgentOutcome::Finished
-    } else if let Some(retry_after) = signals.rate_limited {
-        AgentOutcome::RateLimited { retry_after }
+    } else if let Some(trouble) = signals.trouble.clone() {
+        AgentOutcome::Trouble(trouble)
     } else {
         AgentOutcome::Crashed { exit_code, message }
     }
@@ -224,7 +254,8 @@ mod tests {
         judge(exit, &signals)
     }
 
-    const LIMITED: AgentEvent = AgentEvent::RateLimited { retry_after: Some(Duration::from_secs(3)) };
+    const LIMITED: AgentEvent =
+        AgentEvent::Trouble(Trouble::RateLimited { retry_after: Some(Duration::from_secs(3)) });
 
     #[test]
     fn a_good_exit_is_finished_whatever_was_said_of_limits() {
@@ -235,7 +266,8 @@ mod tests {
 
     #[test]
     fn a_bad_exit_after_a_rate_limit_is_the_rate_limit() {
-        let expected = AgentOutcome::RateLimited { retry_after: Some(Duration::from_secs(3)) };
+        let expected =
+            AgentOutcome::Trouble(Trouble::RateLimited { retry_after: Some(Duration::from_secs(3)) });
         assert_eq!(judged(AgentExit::Exited(Some(1)), &[LIMITED]), expected);
     }
 

@@ -374,6 +374,7 @@ mod tests {
             assignee: None,
             labels: Default::default(),
             url: None,
+            blocked_by: Vec::new(),
             identity: Some("abc".into()),
         };
         let now = Timestamp::from_second(1_000_000).unwrap();
@@ -436,6 +437,7 @@ mod tests {
             assignee: assignee.map(Into::into),
             labels: Default::default(),
             url: None,
+            blocked_by: Vec::new(),
             identity: None,
         }
     }

@@ -189,6 +189,7 @@ mod tests {
             assignee: None,
             labels: BTreeSet::new(),
             url: None,
+            blocked_by: Vec::new(),
             identity: None,
         };
         let (worker, run) = (WorkerId::new("w1"), RunId::new("r1"));

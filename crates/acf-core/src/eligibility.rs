@@ -81,6 +81,7 @@ pub fn judge_issue(issue: &Issue, stage: Stage, rules: &Rules) -> Verdict {
     let mut findings = vec![status(issue, stage), assignee(issue)];
     findings.extend(plan(issue, stage, rules));
     findings.extend(required_labels(issue, rules));
+    findings.extend(blockers(issue));
     findings.extend(blocked(issue));
     Verdict { findings }
 }
@@ -182,6 +183,13 @@ fn required_labels(issue: &Issue, rules: &Rules) -> Option<Finding> {
     }
 }
 
+fn blockers(issue: &Issue) -> Option<Finding> {
+    let names = issue.blocked_by.join(", ");
+    (!names.is_empty()).then(|| {
+        Finding::no(format!("blocked by {names}"), "it is taken once that is done, or the link is removed")
+    })
+}
+
 fn blocked(issue: &Issue) -> Option<Finding> {
     issue
         .has_label(label::BLOCKED)
@@ -228,6 +236,7 @@ mod tests {
             assignee: None,
             labels: BTreeSet::new(),
             url: None,
+            blocked_by: Vec::new(),
             identity: None,
         }
     }
@@ -283,6 +292,12 @@ mod tests {
         assert_eq!(check(&["acf-blocked"], &plain), (false, false));
         assert_eq!(check(&[], &by_default), (true, false));
         assert_eq!(check(&["skip-plan"], &by_default), (false, true));
+    }
+
+    #[test]
+    fn an_issue_waits_for_those_that_block_it() {
+        let waiting = Issue { blocked_by: vec!["ACF-3".into(), "ACF-4".into()], ..issue() };
+        assert_eq!(obstacle(&waiting, Stage::Implementation, &Rules::default()), "blocked by ACF-3, ACF-4");
     }
 
     #[test]

@@ -231,6 +231,9 @@ pub struct Issue {
     /// Where people read it.
     #[serde(default)]
     pub url: Option<String>,
+    /// The issues that have to be done before this one and are not, as people name them.
+    #[serde(default)]
+    pub blocked_by: Vec<String>,
     /// What else identifies it where keys can move to another issue (a TODO file's do); `None` where
     /// keys are stable. Claims and run records carry it, so that one issue's past is never another's.
     #[serde(default)]

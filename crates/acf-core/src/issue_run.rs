@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::agent::AgentOutcome;
+use crate::agent::{AgentOutcome, Trouble};
 use crate::issue::Stage;
 use crate::policy::Regate;
 use crate::run::{Failure, FailureKind, Target};
@@ -236,7 +236,7 @@ impl IssueRun {
     fn after_agent(&mut self, outcome: AgentOutcome) -> Action {
         match outcome {
             AgentOutcome::Finished => Action::Collect,
-            AgentOutcome::RateLimited { retry_after } => self.wait_or_fail(retry_after),
+            AgentOutcome::Trouble(trouble) => self.after_trouble(trouble),
             AgentOutcome::Crashed { exit_code, message } => {
                 let how = match exit_code {
                     Some(code) => format!("the agent exited with code {code}"),
@@ -252,6 +252,27 @@ impl IssueRun {
             }
             AgentOutcome::Stopped => Action::End(Conclusion::Interrupted),
         }
+    }
+
+    fn after_trouble(&mut self, trouble: Trouble) -> Action {
+        let (kind, reason) = match trouble {
+            Trouble::RateLimited { retry_after } => return self.wait_or_fail(retry_after),
+            Trouble::QuotaExhausted { resets_at } => {
+                let until = resets_at.map(|at| format!(" until {at}")).unwrap_or_default();
+                (FailureKind::QuotaExhausted, format!("the agent's account has no quota left{until}"))
+            }
+            Trouble::NotAuthenticated { message } => (
+                FailureKind::NotAuthenticated,
+                format!("the agent's service does not accept its credentials: {message}"),
+            ),
+            Trouble::OutOfTurns => {
+                (FailureKind::OutOfTurns, "the agent has used the turns that it may".to_owned())
+            }
+            Trouble::OutOfBudget => {
+                (FailureKind::OutOfBudget, "the agent has spent what a run may cost".to_owned())
+            }
+        };
+        fail(Failure::new(kind, reason))
     }
 
     fn wait_or_fail(&mut self, retry_after: Option<Duration>) -> Action {
@@ -393,7 +414,8 @@ mod tests {
     }
 
     fn limited(retry_after: Option<u64>) -> Event {
-        Event::AgentEnded(AgentOutcome::RateLimited { retry_after: retry_after.map(Duration::from_secs) })
+        let retry_after = retry_after.map(Duration::from_secs);
+        Event::AgentEnded(AgentOutcome::Trouble(Trouble::RateLimited { retry_after }))
     }
 
     /// Returns the last action after those events.
@@ -524,6 +546,20 @@ mod tests {
         assert_eq!(failure_kind(&plan), Some(FailureKind::PushRefused));
         let Action::End(Conclusion::Failed(failure)) = plan else { panic!("went on") };
         assert_eq!(failure.reason, "the remote refuses the push: protected branch hook declined");
+    }
+
+    #[test]
+    fn what_waiting_does_not_mend_ends_the_run_with_its_own_kind() {
+        let resets_at = Some(jiff::Timestamp::UNIX_EPOCH);
+        for (trouble, kind) in [
+            (Trouble::QuotaExhausted { resets_at }, FailureKind::QuotaExhausted),
+            (Trouble::NotAuthenticated { message: "401".into() }, FailureKind::NotAuthenticated),
+            (Trouble::OutOfTurns, FailureKind::OutOfTurns),
+            (Trouble::OutOfBudget, FailureKind::OutOfBudget),
+        ] {
+            let ended = after(TERMS, [Event::AgentEnded(AgentOutcome::Trouble(trouble))]);
+            assert_eq!(failure_kind(&ended), Some(kind));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod comment;
 pub mod eligibility;
 pub mod fleet;
+pub mod git_host;
 pub mod issue;
 pub mod issue_run;
 pub mod mask;

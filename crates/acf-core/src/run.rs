@@ -91,6 +91,14 @@ pub enum FailureKind {
     AgentStalled,
     /// The agent's service kept refusing for too many requests.
     RateLimited,
+    /// The agent's account has nothing left to spend for now.
+    QuotaExhausted,
+    /// The agent's credentials are missing, wrong or expired.
+    NotAuthenticated,
+    /// The agent used the turns that a run may.
+    OutOfTurns,
+    /// The agent spent what a run may cost.
+    OutOfBudget,
     /// The agent's work cannot be published as it is: a repository within the repository, say.
     Unpublishable,
     /// The work does not go together with what landed meanwhile.

@@ -8,7 +8,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use acf_core::agent::{Agent, AgentError, AgentOutcome, AgentRequest};
+use acf_core::agent::{Agent, AgentError, AgentLimits, AgentOutcome, AgentRequest};
 use acf_core::clock::Clock;
 use acf_core::issue::{Issue, IssueKey, Stage, Status};
 use acf_core::policy::Timeouts;
@@ -229,8 +229,14 @@ impl AgentAlone {
             Limits { timeout: timeouts.agent, stall: Some(timeouts.stall), grace: PREPARATION_GRACE };
         let place = Place { guard: &self.guard, dir: directory, env: &self.env, limits };
         let issue = issue_of(prompt);
-        let request =
-            AgentRequest { prompt, issue: &issue, stage: Stage::Implementation, round: 0, session: None };
+        let request = AgentRequest {
+            prompt,
+            issue: &issue,
+            stage: Stage::Implementation,
+            round: 0,
+            session: None,
+            limits: AgentLimits::default(),
+        };
         let report = agent::round(&*self.agent, &request, place, stop, log).await;
         let report =
             report.map_err(|cause| StartError::Machine { attempt: "cannot run the agent", cause })?;
@@ -248,6 +254,7 @@ fn issue_of(prompt: &str) -> Issue {
         assignee: None,
         labels: BTreeSet::new(),
         url: None,
+        blocked_by: Vec::new(),
         identity: None,
     }
 }

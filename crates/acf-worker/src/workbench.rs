@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use acf_core::agent::{Agent, AgentOutcome, AgentRequest};
+use acf_core::agent::{Agent, AgentLimits, AgentOutcome, AgentRequest};
 use acf_core::issue::{Issue, Stage, Status, label};
 use acf_core::issue_run::{Collected, Event, Feedback, GateOutcome, Rebased, Round, Terms};
 use acf_core::mask::Mask;
@@ -311,6 +311,7 @@ impl GitBench {
             stage: self.job.stage,
             round: self.rounds,
             session: self.session.as_deref(),
+            limits: AgentLimits::default(),
         };
         let timeouts = self.policy.timeouts;
         let tree = self.checkout.tree();

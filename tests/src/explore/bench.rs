@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use acf_core::agent::AgentOutcome;
+use acf_core::agent::{AgentOutcome, Trouble};
 use acf_core::clock::Clock;
 use acf_core::issue::Stage;
 use acf_core::issue_run::{Collected, Event, GateOutcome, Rebased, Round, Terms};
@@ -85,7 +85,9 @@ impl Bench for Place {
         Event::AgentEnded(match (is_stopped, self.conduct, self.rounds) {
             (true, ..) => AgentOutcome::Stopped,
             (_, Conduct::Crashes, _) => AgentOutcome::Crashed { exit_code: Some(1), message: None },
-            (_, Conduct::RateLimitedOnce, 1) => AgentOutcome::RateLimited { retry_after: None },
+            (_, Conduct::RateLimitedOnce, 1) => {
+                AgentOutcome::Trouble(Trouble::RateLimited { retry_after: None })
+            }
             _ => AgentOutcome::Finished,
         })
     }

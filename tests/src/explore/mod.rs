@@ -217,6 +217,7 @@ pub fn issue(key: &str, labels: &[&str]) -> Issue {
         assignee: None,
         labels: labels.iter().map(ToString::to_string).collect(),
         url: None,
+        blocked_by: Vec::new(),
         identity: None,
     }
 }

@@ -138,6 +138,7 @@ impl<'a> Document<'a> {
             assignee: block.assignee(),
             labels: headline.labels(),
             url: None,
+            blocked_by: Vec::new(),
             identity: Some(self.identity(place)),
         }
     }

@@ -56,6 +56,7 @@ impl Agent for Command {
 
 #[cfg(test)]
 mod tests {
+    use acf_core::agent::AgentLimits;
     use acf_core::issue::{Issue, Stage, Status};
 
     use super::*;
@@ -69,6 +70,7 @@ mod tests {
             assignee: None,
             labels: Default::default(),
             url: None,
+            blocked_by: Vec::new(),
             identity: None,
         }
     }
@@ -80,8 +82,14 @@ mod tests {
 
     fn round(command_line: &str, prompt: &str) -> AgentCommand {
         let issue = issue();
-        let request =
-            AgentRequest { prompt, issue: &issue, stage: Stage::Implementation, round: 0, session: None };
+        let request = AgentRequest {
+            prompt,
+            issue: &issue,
+            stage: Stage::Implementation,
+            round: 0,
+            session: None,
+            limits: AgentLimits::default(),
+        };
         agent(command_line).command(&request)
     }
 

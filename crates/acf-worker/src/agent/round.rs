@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use acf_core::agent::{
-    Agent, AgentCommand, AgentEvent, AgentExit, AgentFile, AgentOutcome, AgentRequest, Signals,
+    Agent, AgentCommand, AgentEvent, AgentExit, AgentFile, AgentOutcome, AgentRequest, Signals, Trouble,
 };
 use acf_core::receipt::Usage;
 use secrecy::ExposeSecret as _;
@@ -189,10 +189,7 @@ impl<'a> Notes<'a> {
         match event {
             AgentEvent::Text(text) => self.say(&text),
             AgentEvent::Tool { summary } => self.say(&format!("> {summary}")),
-            AgentEvent::RateLimited { retry_after: None } => self.say("rate limited"),
-            AgentEvent::RateLimited { retry_after: Some(wait) } => {
-                self.say(&format!("rate limited for {}", acf_core::comment::duration(wait)));
-            }
+            AgentEvent::Trouble(trouble) => self.say(&told(&trouble)),
             AgentEvent::Finished { message, .. } => {
                 if let Some(message) = message {
                     self.say(&message);
@@ -212,6 +209,20 @@ impl<'a> Notes<'a> {
             self.tail.push(line);
             (self.log)(line);
         }
+    }
+}
+
+fn told(trouble: &Trouble) -> String {
+    match trouble {
+        Trouble::RateLimited { retry_after: None } => "rate limited".to_owned(),
+        Trouble::RateLimited { retry_after: Some(wait) } => {
+            format!("rate limited for {}", acf_core::comment::duration(*wait))
+        }
+        Trouble::QuotaExhausted { resets_at: None } => "no quota left".to_owned(),
+        Trouble::QuotaExhausted { resets_at: Some(at) } => format!("no quota left until {at}"),
+        Trouble::NotAuthenticated { message } => format!("not authenticated: {message}"),
+        Trouble::OutOfTurns => "out of turns".to_owned(),
+        Trouble::OutOfBudget => "out of budget".to_owned(),
     }
 }
 

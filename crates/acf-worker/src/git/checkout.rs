@@ -738,6 +738,7 @@ mod tests {
             assignee: None,
             labels: BTreeSet::new(),
             url: None,
+            blocked_by: Vec::new(),
             identity: None,
         };
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();

@@ -106,6 +106,7 @@ mod tests {
             assignee: None,
             labels: BTreeSet::new(),
             url: None,
+            blocked_by: Vec::new(),
             identity: None,
         }
     }

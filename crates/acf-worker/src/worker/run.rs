@@ -233,7 +233,12 @@ impl Worker {
             Conclusion::Failed(failure) => {
                 // Work that was cut short is gone on with; work that was wrong is only kept.
                 let purpose = match failure.kind {
-                    FailureKind::RateLimited | FailureKind::AgentTimedOut => SaveFor::GoingOn,
+                    FailureKind::RateLimited
+                    | FailureKind::QuotaExhausted
+                    | FailureKind::NotAuthenticated
+                    | FailureKind::OutOfTurns
+                    | FailureKind::OutOfBudget
+                    | FailureKind::AgentTimedOut => SaveFor::GoingOn,
                     _ => SaveFor::LookingAt,
                 };
                 let mut record = self.record(job, lease, Outcome::Failed(failure), receipt());
@@ -464,6 +469,7 @@ mod tests {
                 assignee: None,
                 labels: std::collections::BTreeSet::new(),
                 url: None,
+                blocked_by: Vec::new(),
                 identity: None,
             },
             stage: Stage::Implementation,

@@ -127,6 +127,7 @@ pub(super) fn held(ttl_secs: u64) -> Held {
         assignee: None,
         labels: BTreeSet::new(),
         url: None,
+        blocked_by: Vec::new(),
         identity: None,
     };
     let (worker, run) = (WorkerId::new("w1"), RunId::new("r1"));

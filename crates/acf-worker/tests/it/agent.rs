@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use acf_core::agent::{Agent, AgentOutcome, AgentRequest};
+use acf_core::agent::{Agent, AgentLimits, AgentOutcome, AgentRequest, Trouble};
 use acf_core::issue::{Issue, Stage, Status};
 use acf_core::receipt::Usage;
 use acf_worker::agent::{Command, RoundReport, Script, prepare, round};
@@ -29,6 +29,7 @@ fn issue(description: &str) -> Issue {
         assignee: None,
         labels: BTreeSet::new(),
         url: None,
+        blocked_by: Vec::new(),
         identity: None,
     }
 }
@@ -67,14 +68,29 @@ impl Bench {
     async fn implements(&mut self, description: &str, round: u32, session: Option<&str>) -> RoundReport {
         let issue = issue(description);
         let stage = Stage::Implementation;
-        self.round(&AgentRequest { prompt: "the prompt", issue: &issue, stage, round, session }).await
+        self.round(&AgentRequest {
+            prompt: "the prompt",
+            issue: &issue,
+            stage,
+            round,
+            session,
+            limits: AgentLimits::default(),
+        })
+        .await
     }
 
     async fn plans(&mut self, description: &str) -> RoundReport {
         let issue = issue(description);
         let stage = Stage::Planning;
-        self.round(&AgentRequest { prompt: "the prompt", issue: &issue, stage, round: 0, session: None })
-            .await
+        self.round(&AgentRequest {
+            prompt: "the prompt",
+            issue: &issue,
+            stage,
+            round: 0,
+            session: None,
+            limits: AgentLimits::default(),
+        })
+        .await
     }
 
     fn read(&self, path: &str) -> Option<String> {
@@ -158,7 +174,8 @@ async fn a_fix_round_resumes_the_session_and_mends() {
 async fn a_rate_limit_is_told_once_in_a_session() {
     let mut bench = Bench::script();
     let first = bench.implements("@rate-limit 1.5", 0, None).await;
-    let limited = AgentOutcome::RateLimited { retry_after: Some(Duration::from_millis(1500)) };
+    let limited =
+        AgentOutcome::Trouble(Trouble::RateLimited { retry_after: Some(Duration::from_millis(1500)) });
     assert_eq!(first.outcome, limited);
     assert!(bench.is_untouched());
     let again = bench.implements("@rate-limit 1.5", 0, first.session.as_deref()).await;
@@ -238,6 +255,7 @@ async fn any_program_is_prepared_and_run_by_the_contract() {
         stage: Stage::Implementation,
         round: 0,
         session: None,
+        limits: AgentLimits::default(),
     };
     assert_eq!(bench.round(&request).await.tail, "--flag run <->\n200000");
 }

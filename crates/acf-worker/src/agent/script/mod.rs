@@ -39,7 +39,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use acf_core::agent::{Agent, AgentCommand, AgentEvent, AgentRequest};
+use acf_core::agent::{Agent, AgentCommand, AgentEvent, AgentRequest, Trouble};
 use acf_core::issue::{IssueKey, Stage};
 use acf_core::receipt::Usage;
 use serde::{Deserialize, Serialize};
@@ -153,9 +153,9 @@ impl Agent for Script {
             Line::Text { text } => AgentEvent::Text(text),
             Line::Tool { summary } => AgentEvent::Tool { summary },
             Line::Usage(usage) => AgentEvent::Usage(usage),
-            Line::RateLimited { retry_after_ms } => {
-                AgentEvent::RateLimited { retry_after: Some(Duration::from_millis(retry_after_ms)) }
-            }
+            Line::RateLimited { retry_after_ms } => AgentEvent::Trouble(Trouble::RateLimited {
+                retry_after: Some(Duration::from_millis(retry_after_ms)),
+            }),
             Line::Finished { ok, message } => AgentEvent::Finished { ok, message: Some(message) },
         }]
     }
@@ -176,7 +176,8 @@ mod tests {
     #[test]
     fn every_line_is_an_event_and_what_is_not_understood_is_text() {
         let limit = parsed(r#"{"event":"rate_limited","retry_after_ms":1500}"#);
-        assert_eq!(limit, AgentEvent::RateLimited { retry_after: Some(Duration::from_millis(1500)) });
+        let retry_after = Some(Duration::from_millis(1500));
+        assert_eq!(limit, AgentEvent::Trouble(Trouble::RateLimited { retry_after }));
         let usage =
             parsed(r#"{"event":"usage","turns":1,"input_tokens":2,"output_tokens":3,"cost_usd":0.5}"#);
         let expected = Usage { turns: 1, input_tokens: 2, output_tokens: 3, cost_usd: Some(0.5) };
