@@ -235,6 +235,20 @@ impl Factory {
         (text("kind"), text("reason"))
     }
 
+    /// Returns a file of the work in progress that is kept, of one issue at most; `None` where there is none.
+    ///
+    /// # Panics
+    /// Where the work of several issues is kept.
+    #[must_use]
+    #[track_caller]
+    pub fn kept(&self, path: &str) -> Option<String> {
+        match &self.sandbox().refs("refs/acf/wip/")[..] {
+            [] => None,
+            [wip] => self.sandbox().file_at(wip, path),
+            several => panic!("the work of several issues is kept: {several:?}"),
+        }
+    }
+
     /// Tells which claims are held: none, once every worker has ended.
     #[must_use]
     pub fn claims(&self) -> Vec<String> {

@@ -216,13 +216,10 @@ pub struct History {
 }
 
 impl History {
-    /// Makes the history of the issue with that identity out of the records kept under its key; those
-    /// of another issue that had the key before are left out.
+    /// Makes the history out of an issue's records, the oldest first.
     #[must_use]
-    pub fn of(identity: Option<&str>, records: impl IntoIterator<Item = RunRecord>) -> Self {
-        Self {
-            records: records.into_iter().filter(|record| record.identity.as_deref() == identity).collect(),
-        }
+    pub fn new(records: Vec<RunRecord>) -> Self {
+        Self { records }
     }
 
     /// Returns the records, the oldest first.
@@ -300,7 +297,7 @@ pub(crate) mod tests {
     }
 
     fn attempts(records: Vec<RunRecord>) -> u32 {
-        History::of(None, records).failed_attempts(Stage::Implementation)
+        History::new(records).failed_attempts(Stage::Implementation)
     }
 
     #[test]
@@ -326,17 +323,9 @@ pub(crate) mod tests {
     #[test]
     fn stages_are_counted_apart() {
         let planning = RunRecord { stage: Stage::Planning, ..failed(1) };
-        let history = History::of(None, vec![planning, failed(2), failed(3)]);
+        let history = History::new(vec![planning, failed(2), failed(3)]);
         assert_eq!(history.failed_attempts(Stage::Planning), 1);
         assert_eq!(history.failed_attempts(Stage::Implementation), 2);
-    }
-
-    #[test]
-    fn another_issue_that_had_the_key_before_does_not_count() {
-        let other = RunRecord { identity: Some("old".into()), ..failed(1) };
-        let mine = RunRecord { identity: Some("new".into()), ..failed(2) };
-        let history = History::of(Some("new"), vec![other, mine.clone()]);
-        assert_eq!(history.records(), [mine]);
     }
 
     #[test]
@@ -350,7 +339,7 @@ pub(crate) mod tests {
     fn the_wait_counts_from_the_last_failure_of_the_stage() {
         let planning = RunRecord { stage: Stage::Planning, ..failed(900) };
         let history =
-            History::of(None, vec![failed(100), failed(200), record(Outcome::Interrupted, 300), planning]);
+            History::new(vec![failed(100), failed(200), record(Outcome::Interrupted, 300), planning]);
         let limits = AttemptLimits::default();
         let not_before = history.not_before(Stage::Implementation, limits).unwrap();
         assert_eq!(not_before, Timestamp::from_second(220).unwrap());

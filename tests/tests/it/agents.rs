@@ -100,7 +100,7 @@ mod failing {
             "the agent was silent for too long. That was attempt 1 of 1: \
             remove the label acf-blocked to have it tried again",
         );
-        assert_eq!(factory.sandbox().file_at("refs/acf/wip/TODO-1", "half.txt").as_deref(), Some("x\n"));
+        assert_eq!(factory.kept("half.txt").as_deref(), Some("x\n"));
     }
 
     #[test]
@@ -196,7 +196,11 @@ mod leaving_things {
         assert_eq!(assert_landed(&factory), ["a.txt"]);
         assert!(said.stderr.len() < 24 * 1024 * 1024, "{} bytes", said.stderr.len());
         assert!(
-            factory.sandbox().git(&["cat-file", "-s", "refs/acf/runs/TODO-1"]).parse::<u32>().unwrap()
+            factory
+                .sandbox()
+                .git(&["cat-file", "-s", &factory.sandbox().refs("refs/acf/runs/")[0]])
+                .parse::<u32>()
+                .unwrap()
                 < 10_000
         );
     }
@@ -283,7 +287,7 @@ mod leaving_things {
         factory.drain().done();
         assert_eq!(factory.failure("TODO-1").0, "agent_crashed");
         assert_nothing_left(&factory);
-        let wip = |path| factory.sandbox().file_at("refs/acf/wip/TODO-1", path);
+        let wip = |path| factory.kept(path);
         assert_eq!(wip("a/b.txt").as_deref(), Some("B\n"));
         assert_eq!(wip("c/d/e.txt").as_deref(), Some("E\n"));
     }
@@ -386,7 +390,7 @@ mod with_git {
             assert_says(&reason, &["a git repository within the repository, in `sub`"]);
             assert_eq!(factory.runs("TODO-1")[0]["receipt"]["fix_rounds"], 1);
             assert_eq!(factory.sandbox().log(), ["First commit"]);
-            let wip = |path| factory.sandbox().file_at("refs/acf/wip/TODO-1", path);
+            let wip = |path| factory.kept(path);
             assert_eq!(
                 (wip("sub/s.txt").as_deref(), wip("a.txt").as_deref()),
                 (Some("S\n"), Some("A\n")),
@@ -598,10 +602,7 @@ mod stopped {
 
             assert_eq!(said.code, Some(0), "{}", said.stderr);
             assert_interrupted(&factory, &found);
-            assert_eq!(
-                factory.sandbox().file_at("refs/acf/wip/TODO-1", "half.txt").as_deref(),
-                Some("half\n")
-            );
+            assert_eq!(factory.kept("half.txt").as_deref(), Some("half\n"));
 
             factory.drain().done();
             assert_eq!(assert_landed(&factory), ["half.txt", "whole.txt"]);
@@ -634,7 +635,7 @@ mod stopped {
 
         assert_eq!(said.code, Some(0), "{}", said.stderr);
         assert_interrupted(&factory, &found);
-        assert_eq!(factory.sandbox().file_at("refs/acf/wip/TODO-1", "a.txt").as_deref(), Some("A\n"));
+        assert_eq!(factory.kept("a.txt").as_deref(), Some("A\n"));
         factory.drain().done();
         assert_eq!(assert_landed(&factory), ["a.txt"]);
     }
@@ -687,7 +688,7 @@ mod stopped {
 
         assert_eq!(said.code, Some(0), "{}", said.stderr);
         assert_interrupted(&factory, &found);
-        assert_eq!(factory.sandbox().file_at("refs/acf/wip/TODO-1", "half.txt").as_deref(), Some("x\n"));
+        assert_eq!(factory.kept("half.txt").as_deref(), Some("x\n"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One pass: look once, settle what is dead, take the first issue that is eligible, and run it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use acf_core::claim::{Claim, ClaimError, ClaimStore, Survey};
@@ -82,8 +82,7 @@ impl Worker {
             if stop.is_cancelled() {
                 return Ok(Pass::Stopped);
             }
-            let records = past.remove(issue.key.slug()).unwrap_or_default();
-            let history = History::of(issue.identity.as_deref(), records);
+            let history = past.remove(&issue.reference().record_name()).unwrap_or_default();
             let verdict =
                 judge(&issue, stage, rules, &claim_view(&issue, survey), &history, self.around.clock.now());
             if !verdict.is_eligible() {
@@ -203,15 +202,24 @@ async fn read_past(
     claims: &dyn ClaimStore,
     issues: &[Issue],
     survey: &Survey,
-) -> Result<BTreeMap<String, Vec<RunRecord>>, ClaimError> {
-    let slugs: BTreeSet<_> = issues.iter().map(|issue| issue.key.slug()).collect();
-    let chains: BTreeMap<_, _> = survey
-        .runs
-        .iter()
-        .filter(|(slug, _)| slugs.contains(slug.as_str()))
-        .map(|(slug, tip)| (slug.clone(), tip.clone()))
-        .collect();
-    if chains.is_empty() { Ok(BTreeMap::new()) } else { claims.read_runs(&chains).await }
+) -> Result<BTreeMap<String, History>, ClaimError> {
+    let names = issues.iter().map(|issue| issue.reference().record_name());
+    let chains: BTreeMap<_, _> =
+        names.filter_map(|name| survey.runs.get(&name).cloned().map(|tip| (name, tip))).collect();
+    if chains.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let read = claims.read_runs(&chains).await?;
+    Ok(read.into_iter().map(|(name, records)| (name, History::new(records))).collect())
+}
+
+async fn read_history(
+    claims: &dyn ClaimStore,
+    issue: &Issue,
+    survey: &Survey,
+) -> Result<History, ClaimError> {
+    let past = read_past(claims, std::slice::from_ref(issue), survey).await?;
+    Ok(past.into_values().next().unwrap_or_default())
 }
 
 /// Tells whether a worker of that stage would take the issue now.
@@ -226,8 +234,7 @@ pub(super) async fn is_takeable(
     if !judge_issue(issue, stage, rules).is_eligible() {
         return Ok(false);
     }
-    let past = read_past(claims, std::slice::from_ref(issue), survey).await?;
-    let history = History::of(issue.identity.as_deref(), past.into_values().flatten());
+    let history = read_history(claims, issue, survey).await?;
     Ok(judge(issue, stage, rules, &claim_view(issue, survey), &history, clock.now()).is_eligible())
 }
 
@@ -251,9 +258,7 @@ pub async fn explain(
             view = ClaimView::Held(claim.worker.clone());
         }
     }
-    let past = read_past(claims, std::slice::from_ref(issue), &survey).await?;
-    let records = past.into_values().flatten();
-    let history = History::of(issue.identity.as_deref(), records);
+    let history = read_history(claims, issue, &survey).await?;
     Ok(judge(issue, stage, rules, &view, &history, clock.now()))
 }
 
