@@ -21,12 +21,12 @@ fn failed_once() -> Factory {
 
 fn insert_in_front(factory: &Factory, line: &str) {
     let todo = factory.sandbox().todo_text();
-    fs::write(factory.sandbox().todo(), format!("{line}\n{todo}")).unwrap();
+    fs::write(factory.sandbox().todo(), format!("{line}\n{todo}")).expect("the TODO file can be written");
 }
 
 fn attempts(runs: &[Value]) -> Vec<(&str, u64)> {
-    let attempt = |run: &Value| run["receipt"]["attempt"].as_u64().unwrap();
-    runs.iter().map(|run| (run["issue"].as_str().unwrap(), attempt(run))).collect()
+    let attempt = |run: &Value| run["receipt"]["attempt"].as_u64().expect("attempts are counted");
+    runs.iter().map(|run| (run["issue"].as_str().expect("runs name their issue"), attempt(run))).collect()
 }
 
 #[test]
