@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mask::Mask;
+
 /// The longest key that is accepted, in bytes; trackers stay far below it.
 const MAX_KEY_BYTES: usize = 64;
 
@@ -246,6 +248,14 @@ impl Issue {
     #[must_use]
     pub fn has_label(&self, label: &str) -> bool {
         self.labels.contains(label)
+    }
+
+    /// Returns the issue with every known secret masked in what people wrote.
+    #[must_use]
+    pub fn masked(mut self, mask: &Mask) -> Self {
+        mask.hide_in(&mut self.summary);
+        mask.hide_in(&mut self.description);
+        self
     }
 
     /// Returns what finds this issue again, even if its key has moved.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::issue::{IssueKey, Stage};
+use crate::mask::Mask;
 use crate::receipt::Receipt;
 
 /// The wait after a first failed attempt.
@@ -129,6 +130,14 @@ impl Failure {
     /// Makes a failure without evidence.
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
         Self { kind, reason: reason.into(), evidence: None }
+    }
+
+    /// Returns the failure with every known secret masked.
+    #[must_use]
+    pub fn masked(mut self, mask: &Mask) -> Self {
+        mask.hide_in(&mut self.reason);
+        self.evidence.iter_mut().for_each(|evidence| mask.hide_in(evidence));
+        self
     }
 
     /// Adds the output that shows the failure.

@@ -317,6 +317,7 @@ pub async fn assemble(
     };
     prepare(&*workbench.agent, &workbench.guard, &workbench.environment, environment).await?;
     let around = Surroundings {
+        mask: settings.mask.clone(),
         claims: repository.claims.clone(),
         tracker: tracker.clone(),
         workbench: Arc::new(workbench),

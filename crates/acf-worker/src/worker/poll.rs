@@ -48,6 +48,7 @@ impl Worker {
             return Err(WorkerError::NoTrunk(self.orders.trunk.clone()));
         };
         let candidates = self.around.tracker.candidates(self.orders.stage).await?;
+        let candidates = candidates.into_iter().map(|issue| issue.masked(&self.around.mask)).collect();
         self.take_first(candidates, &survey, &trunk, stop).await
     }
 
@@ -60,7 +61,7 @@ impl Worker {
         let Some(trunk) = survey.trunk.clone() else {
             return Err(WorkerError::NoTrunk(self.orders.trunk.clone()));
         };
-        self.take_first(vec![issue], &survey, &trunk, stop).await
+        self.take_first(vec![issue.masked(&self.around.mask)], &survey, &trunk, stop).await
     }
 
     async fn take_first(
@@ -165,7 +166,7 @@ impl Worker {
             Ok(Applied::Yes(found)) => {
                 // It may have been approved since the poll: it is given back as it is now.
                 lease.held.claim.found_status = found.status.clone();
-                return Ok(Some(*found));
+                return Ok(Some(found.masked(&self.around.mask)));
             }
             Ok(Applied::No(found)) => {
                 let verdict = judge_issue(&found, stage, rules);
