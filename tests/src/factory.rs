@@ -201,10 +201,19 @@ impl Factory {
     /// Where it cannot be started.
     #[must_use]
     pub fn start(&self, id: &str, args: &[&str]) -> Running {
+        self.start_acf(id, &[&["worker"], args].concat())
+    }
+
+    /// Starts `acf` in the background; what it logs and tells is kept under that name.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    #[must_use]
+    pub fn start_acf(&self, id: &str, args: &[&str]) -> Running {
         let file = |suffix: &str| self.sandbox.root().join(format!("{id}.{suffix}"));
         let (log, events) = (file("log"), file("events"));
         let mut command = self.command("acf");
-        command.arg("worker").args(args).env("ACF_WORKER_ID", id).env("ACF_EVENTS_FILE", &events);
+        command.args(args).env("ACF_WORKER_ID", id).env("ACF_EVENTS_FILE", &events);
         command.stdout(File::create(&log).expect("make the log"));
         command.stderr(File::options().append(true).open(&log).expect("open the log"));
         Running { child: command.spawn().expect("start acf"), log, events }

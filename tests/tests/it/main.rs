@@ -5,6 +5,7 @@ mod bad_input;
 mod chaos;
 mod checkout;
 mod claims;
+mod demo;
 mod explorer;
 mod git_http;
 mod moved_keys;
