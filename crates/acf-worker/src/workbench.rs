@@ -378,7 +378,8 @@ impl GitBench {
     }
 
     async fn commit(&self, tree: &str) -> Result<CommitId, CheckoutError> {
-        self.checkout.commit(tree, &self.job.issue, &self.job.run, &self.with.mask).await
+        let Job { issue, stage, run, .. } = &self.job;
+        self.checkout.commit(tree, issue, *stage, run, &self.with.mask).await
     }
 
     async fn try_gate(&mut self, stop: &CancellationToken) -> Result<Event, Failure> {

@@ -203,7 +203,7 @@ mod original_names {
         factory.called("loop", &["--project", &project, "--max-tasks", "1"]).done();
         assert_eq!(factory.sandbox().log(), ["[TODO-1] a", "First commit"]);
         factory.called("loop", &["--project", &project, "--for-planning", "--max-tasks", "1"]).done();
-        assert_eq!(factory.sandbox().log()[0], "[TODO-3] c");
+        assert_eq!(factory.sandbox().log()[0], "[TODO-3] Plan: c");
         assert_says(&factory.sandbox().todo_text(), &["- [x] a\n", "- [ ] b\n", "- [?] c [needs-plan]\n"]);
     }
 

@@ -106,7 +106,7 @@ fn table_of(records: &[RunRecord]) -> String {
 /// Shows everything that a record says.
 fn receipt(record: &RunRecord) -> String {
     let receipt = &record.receipt;
-    let mut text = format!("{} {:?}: {}\n", record.issue, one_line(&record.summary, 60), result(record));
+    let mut text = format!("{} \"{}\": {}\n", record.issue, one_line(&record.summary, 60), result(record));
     text += &format!("  run      {}, {}, attempt {}\n", record.run, record.stage, receipt.attempt);
     let at = record.ended_at.strftime("%Y-%m-%d %H:%M:%S UTC");
     text += &format!("  worker   {}, ended {at}, took {}\n", record.worker, took(record));

@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -71,7 +72,7 @@ fn start(mut args: impl Iterator<Item = OsString>) -> io::Result<Kept> {
 
     setsid()?;
     let keeper = Identity::of(std::process::id())?;
-    let log = File::options().append(true).create(true).open(dir.log())?;
+    let log = File::options().append(true).create(true).mode(0o600).open(dir.log())?;
     let mut child = Command::new(&program)
         .args(args)
         .stdin(Stdio::null())

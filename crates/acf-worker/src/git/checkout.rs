@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use acf_core::issue::{Issue, IssueKey};
+use acf_core::issue::{Issue, IssueKey, Stage};
 use acf_core::mask::Mask;
 use acf_core::run::{CommitId, RunId};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -502,12 +502,13 @@ impl Checkout {
         &self,
         tree: &str,
         issue: &Issue,
+        stage: Stage,
         run: &RunId,
         mask: &Mask,
     ) -> Result<CommitId, CheckoutError> {
         let mut told = self.agents_messages().await;
         told.iter_mut().for_each(|message| mask.hide_in(message));
-        let message = commit_message(issue, run, &told);
+        let message = commit_message(issue, stage, run, &told);
         self.commit_tree(tree, &self.base(), &message).await
     }
 
@@ -788,7 +789,7 @@ fn is_regular_file(root: &Path, path: &str) -> bool {
 
 /// Words the commit of a run: one subject line, what the agent said in commits of its own, and
 /// trailers by which the commit can be found again.
-fn commit_message(issue: &Issue, run: &RunId, told: &[String]) -> String {
+fn commit_message(issue: &Issue, stage: Stage, run: &RunId, told: &[String]) -> String {
     let one_line = issue.summary.split_whitespace().collect::<Vec<_>>().join(" ");
     let one_line: String = one_line.chars().filter(|c| !c.is_control()).collect();
     let mut subject: String = one_line.chars().take(LONGEST_SUBJECT).collect();
@@ -796,7 +797,8 @@ fn commit_message(issue: &Issue, run: &RunId, told: &[String]) -> String {
         subject.push('…');
     }
     let body: String = told.iter().map(|message| format!("{message}\n\n")).collect();
-    format!("[{}] {subject}\n\n{body}Acf-Issue: {}\nAcf-Run: {run}\n", issue.key, issue.key)
+    let what = if stage == Stage::Planning { "Plan: " } else { "" };
+    format!("[{}] {what}{subject}\n\n{body}Acf-Issue: {}\nAcf-Run: {run}\n", issue.key, issue.key)
 }
 
 #[cfg(test)]
@@ -820,7 +822,7 @@ mod tests {
             identity: None,
         };
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
-        commit_message(&issue, &RunId::new("r1"), &told)
+        commit_message(&issue, Stage::Implementation, &RunId::new("r1"), &told)
     }
 
     #[test]

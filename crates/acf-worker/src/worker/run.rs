@@ -359,6 +359,10 @@ fn log_end(record: &RunRecord) {
     let RunRecord { issue, run, receipt, .. } = record;
     let duration_ms = receipt.duration_ms;
     match &record.outcome {
+        Outcome::Landed { commit, plan: Some(path), .. } => {
+            let commit = commit.short();
+            tracing::info!(issue.key = %issue, %run, commit, duration_ms, "planned issue `{issue}` as {commit} in {path}");
+        }
         Outcome::Landed { commit, branch, .. } => {
             let commit = commit.short();
             tracing::info!(issue.key = %issue, %run, commit, duration_ms, "landed issue `{issue}` as {commit} on {branch}");

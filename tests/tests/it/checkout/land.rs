@@ -89,6 +89,7 @@ async fn what_was_taken_out_of_a_rewritten_trunk_does_not_come_back() {
         .commit(
             &tree,
             &acf_tests::claims::issue("TODO-4", "Work"),
+            acf_core::issue::Stage::Implementation,
             &acf_core::run::RunId::new("r2"),
             &acf_core::mask::Mask::default(),
         )
