@@ -67,6 +67,7 @@ impl Bench for Place {
             max_fixes: 1,
             regate: Regate::Overlap,
             has_gate: true,
+            fallbacks: 0,
         }
     }
 
