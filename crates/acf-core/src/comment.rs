@@ -177,7 +177,8 @@ pub fn gate_line(receipt: &Receipt) -> Option<String> {
 }
 
 /// Writes a number of tokens the short way: `612`, `41k`.
-fn tokens(count: u64) -> String {
+#[must_use]
+pub fn tokens(count: u64) -> String {
     if count < 1000 { count.to_string() } else { format!("{}k", (count + 500) / 1000) }
 }
 

@@ -126,7 +126,9 @@ fn in_directory(path: &Path) -> impl FnOnce(io::Error) -> CheckoutError + '_ {
     move |cause| CheckoutError::Directory { path: path.to_owned(), cause }
 }
 
-fn checkouts_dir(work_dir: &Path) -> PathBuf {
+/// Returns where checkouts are made.
+#[must_use]
+pub fn checkouts_dir(work_dir: &Path) -> PathBuf {
     work_dir.join("checkouts")
 }
 
@@ -419,6 +421,22 @@ impl Checkout {
         let command = self.mirror.local("diff-tree").args(["-r", "-z", "--raw", "--no-renames", from, to]);
         let output = command.run().await?;
         Ok(parse_changes(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Returns what the agent's directory changes against the base, as people read it: which files, and
+    /// how. No program of the agent's choice takes part in it.
+    ///
+    /// # Errors
+    /// [`CheckoutError`] when the disk or git will not.
+    pub async fn diff(&self) -> Result<String, CheckoutError> {
+        let snapshot = self.last_snapshot().await?;
+        if snapshot.changes.paths.is_empty() {
+            return Ok(String::new());
+        }
+        let options = ["-r", "--stat", "--patch", "--no-ext-diff", "--no-textconv", "--no-renames"];
+        let base = self.base();
+        let command = self.mirror.local("diff-tree").args(options).args([base.as_str(), &snapshot.tree]);
+        Ok(String::from_utf8_lossy(&command.run().await?.stdout).into_owned())
     }
 
     /// Makes a commit of a snapshot on top of the base, told as the work on that issue.
