@@ -159,7 +159,54 @@ impl Drop for AgentHome {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
+
+    /// Returns somebody to give files to: `nobody` where the tests run as root, else whoever runs them.
+    fn somebody() -> AgentUser {
+        let ids = if geteuid().is_root() {
+            UserIds { uid: 65534, gid: 65534 }
+        } else {
+            UserIds { uid: geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
+        };
+        AgentUser { name: "somebody".into(), ids }
+    }
+
+    #[test]
+    fn what_is_in_a_directory_is_given_and_nothing_that_links_lead_to() {
+        let room = tempfile::tempdir().unwrap();
+        let (outside, tree) = (room.path().join("outside"), room.path().join("tree"));
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        for file in [outside.join("secret"), outside.join("linked"), tree.join("a/b/file")] {
+            fs::write(file, "").unwrap();
+        }
+        std::os::unix::fs::symlink(outside.join("secret"), tree.join("symbolic")).unwrap();
+        std::os::unix::fs::symlink(&outside, tree.join("directory")).unwrap();
+        fs::hard_link(outside.join("linked"), tree.join("hard")).unwrap();
+
+        let user = somebody();
+        user.own(&tree).unwrap();
+
+        let owner = |path: PathBuf| fs::symlink_metadata(path).unwrap().uid();
+        for given in ["", "a", "a/b", "a/b/file", "symbolic", "directory"] {
+            assert_eq!(owner(tree.join(given)), user.ids.uid, "{given}");
+        }
+        for kept in [tree.join("hard"), outside.join("linked"), outside.join("secret"), outside] {
+            assert_eq!(owner(kept.clone()), geteuid().as_raw(), "{}", kept.display());
+        }
+    }
+
+    #[test]
+    fn a_home_is_for_its_owner_only_and_goes_with_its_worker() {
+        let room = tempfile::tempdir().unwrap();
+        let home = AgentHome::make(room.path(), "w-1").unwrap();
+        assert_eq!(fs::metadata(home.path()).unwrap().mode() & 0o777, 0o700);
+        assert!(AgentHome::make(room.path(), "w-2").is_ok());
+        drop(home);
+        assert_eq!(fs::read_dir(room.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn who_cannot_be_an_agents_user_is_refused_by_name() {

@@ -1,5 +1,6 @@
 //! The one integration-test binary: a module a subject.
 
+mod agent_user;
 mod agents;
 mod bad_input;
 mod chaos;
@@ -7,6 +8,7 @@ mod checkout;
 mod claims;
 mod explorer;
 mod git_http;
+mod outcomes;
 mod planning;
 mod runtime_contract;
 mod sandbox;
