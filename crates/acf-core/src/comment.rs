@@ -126,8 +126,12 @@ pub fn agent_line(receipt: &Receipt) -> String {
     if let Some(model) = &receipt.model {
         let _ = write!(line, ", {model}");
     }
-    if usage.turns > 0 {
-        let _ = write!(line, " · {} turns", usage.turns);
+    match usage.turns {
+        0 => {}
+        1 => line.push_str(" · 1 turn"),
+        turns => {
+            let _ = write!(line, " · {turns} turns");
+        }
     }
     if usage.input_tokens + usage.output_tokens > 0 {
         let _ = write!(line, " · {} in, {} out", tokens(usage.input_tokens), tokens(usage.output_tokens));

@@ -28,7 +28,8 @@ pub enum Round {
     First,
     /// Again with the same words, after a rate limit.
     Again,
-    /// By the next agent, in the same checkout: the one before has no quota left.
+    /// By the next agent, in the same checkout: the one before has no quota left, or a rate limit that
+    /// does not end.
     HandedOver,
     /// To mend what is wrong with its work.
     Fix(Feedback),
@@ -291,11 +292,8 @@ impl IssueRun {
 
     fn hand_over_or_fail(&mut self, resets_at: Option<Timestamp>) -> Action {
         self.quota_at = [self.quota_at, resets_at].into_iter().flatten().min();
-        if let Some(left) = self.fallbacks_left.checked_sub(1) {
-            self.fallbacks_left = left;
-            // Another agent, another service: what the one before has waited for says nothing of it.
-            self.waits = 0;
-            return Action::RunAgent(Round::HandedOver);
+        if let Some(next) = self.hand_over() {
+            return next;
         }
         let until = self.quota_at.map(|at| format!(" until {at}")).unwrap_or_default();
         let whose = if self.terms.fallbacks == 0 { "the agent's account has" } else { "all agents have" };
@@ -303,9 +301,20 @@ impl IssueRun {
         fail(failure.until(self.quota_at))
     }
 
+    /// Gives the work to the next agent, if there is one.
+    fn hand_over(&mut self) -> Option<Action> {
+        self.fallbacks_left = self.fallbacks_left.checked_sub(1)?;
+        // Another agent, another service: what the one before has waited for says nothing of it.
+        self.waits = 0;
+        Some(Action::RunAgent(Round::HandedOver))
+    }
+
     fn wait_or_fail(&mut self, retry_after: Option<Duration>) -> Action {
         let wait = retry_after.unwrap_or(FIRST_WAIT * 2u32.pow(self.waits.min(MAX_WAITS)));
         if self.waits == MAX_WAITS || wait > LONGEST_WAIT {
+            if let Some(next) = self.hand_over() {
+                return next;
+            }
             return fail(Failure::new(
                 FailureKind::RateLimited,
                 format!("the agent's service refuses for too many requests, after {} waits", self.waits),
@@ -604,6 +613,14 @@ mod tests {
         assert_eq!(failure.reason, "all agents have no quota left until 1970-01-01T00:08:20Z");
         let Action::End(Conclusion::Failed(failure)) = after(TERMS, [exhausted(None)]) else { panic!() };
         assert_eq!((failure.reason.as_str(), failure.until), ("the agent's account has no quota left", None));
+    }
+
+    #[test]
+    fn a_rate_limit_that_does_not_end_hands_the_work_over_too() {
+        let (mut run, _) = IssueRun::begin(Terms { fallbacks: 1, ..TERMS });
+        assert_eq!(run.on(limited(Some(7200))), Action::RunAgent(Round::HandedOver));
+        assert_eq!(run.on(limited(Some(1))), Action::Wait(Duration::from_secs(1)));
+        assert_eq!(failure_kind(&run.on(limited(Some(7200)))), Some(FailureKind::RateLimited));
     }
 
     #[test]

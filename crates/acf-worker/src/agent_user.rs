@@ -134,7 +134,7 @@ impl AgentHome {
         fs::create_dir_all(directory)?;
         let path = directory.join(format!("home-{worker}"));
         let lock = File::options().create(true).append(true).open(path.with_extension("lock"))?;
-        lock.lock()?;
+        lock.try_lock().map_err(io::Error::other)?;
         fs::create_dir(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
         Ok(Self { path, _lock: lock })

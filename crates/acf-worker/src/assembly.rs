@@ -465,3 +465,24 @@ impl ReadyWorker {
         life
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use acf_core::receipt::Usage;
+
+    use super::*;
+
+    #[test]
+    fn every_price_that_acf_knows_says_where_it_is_published() {
+        let prices = Prices::parse(PRICES).unwrap();
+        assert!(prices.iter().count() > 20);
+        for (model, price) in prices.iter() {
+            assert!(price.source.starts_with("https://"), "{model}");
+            assert!(price.read.year() >= 2026, "{model}");
+            let cached = price.cached_input.unwrap();
+            assert!(0.0 < cached && cached < price.input && price.input < price.output, "{model}");
+        }
+        let usage = Usage { input_tokens: 1_000_000, output_tokens: 1_000_000, ..Usage::default() };
+        assert_eq!(prices.estimate("gpt-5-codex", &usage), Some(11.25));
+    }
+}

@@ -157,6 +157,7 @@ impl Workbench for GitWorkbench {
             policy: Policy::default(),
             task: String::new(),
             session: None,
+            has_begun: false,
             rounds: 0,
             last_prompt: String::new(),
             last_round: Round::First,
@@ -200,6 +201,8 @@ struct GitBench {
     /// What each agent so far did; the last one is that of the agent that works now.
     parts: Vec<Part>,
     session: Option<String>,
+    /// Whether anything was done in this session.
+    has_begun: bool,
     rounds: u32,
     work: Option<CommitId>,
     /// What the work changes.
@@ -312,7 +315,7 @@ impl GitBench {
 
     /// Begins the part of the agent that works from now on.
     fn begin_part(&mut self) {
-        self.session = None;
+        (self.session, self.has_begun) = (None, false);
         self.parts.push(Part { agent: self.agent().name().to_owned(), ..Part::default() });
     }
 
@@ -327,7 +330,8 @@ impl GitBench {
         let resumes = self.agent().resumes() && self.session.is_some();
         let text = match (round, &self.last_round) {
             (Round::First, _) => return Ok(self.task.clone()),
-            (Round::Again, _) if resumes => return Ok("Go on.".to_owned()),
+            // A session in which nothing was done yet may not even know the task.
+            (Round::Again, _) if resumes && self.has_begun => return Ok("Go on.".to_owned()),
             (Round::Again, _) => return Ok(self.last_prompt.clone()),
             (Round::Fix(feedback), _) if resumes => prompt::fix(feedback, None)?,
             (Round::Fix(feedback), _) | (Round::HandedOver, Round::Fix(feedback)) => {
@@ -414,6 +418,7 @@ impl GitBench {
         let agent = self.agent();
         let ran = agent::round(&*agent, &request, &self.with.prices, place, stop, &mut log).await;
         let report = ran.map_err(|error| broken("cannot run the agent", &error))?;
+        self.has_begun |= report.has_acted;
         if let Some(part) = self.parts.last_mut() {
             part.usage += report.usage;
             part.agent_ms += u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX);

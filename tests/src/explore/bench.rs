@@ -89,6 +89,7 @@ impl Bench for Place {
             (_, Conduct::RateLimitedOnce, 1) => {
                 AgentOutcome::Trouble(Trouble::RateLimited { retry_after: None })
             }
+            (_, Conduct::NoQuota, _) => AgentOutcome::Trouble(Trouble::QuotaExhausted { resets_at: None }),
             _ => AgentOutcome::Finished,
         })
     }

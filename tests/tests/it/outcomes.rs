@@ -305,10 +305,7 @@ mod costs {
         let factory = told(&[&TOKENS]);
         let (usage, shown, _) = cost(&factory);
         assert_eq!((&usage["cost_usd"], &usage["cost_is_estimated"]), (&2.25.into(), &true.into()));
-        assert_says(
-            &shown,
-            &["script 0.1.0, gpt-5-codex · 1 turns · 1000k in, 100k out · $2.25 (estimated)"],
-        );
+        assert_says(&shown, &["script 0.1.0, gpt-5-codex · 1 turn · 1000k in, 100k out · $2.25 (estimated)"]);
         assert_says(&factory.acf(&["runs", "--by", "day"]).done().stdout, &["$2.25 (estimated)"]);
     }
 
@@ -386,6 +383,8 @@ mod fallbacks {
         let receipt = &factory.runs("TODO-1")[0]["receipt"];
         assert_eq!(receipt["agent"], "script 0.1.0, then command");
         assert_eq!(receipt["usage"]["cost_usd"], 0.5);
+        let shown = factory.acf(&["runs", "TODO-1"]).done().stdout;
+        assert_says(&shown, &["    1. script 0.1.0 · 1 turn · 10 in, 20 out · $0.50\n", "    2. command\n"]);
         let sums = factory.acf(&["runs", "--by", "agent", "--json"]).done().json();
         assert_eq!((&sums[0]["of"], &sums[1]["of"]), (&"command".into(), &"script".into()));
         assert_eq!(sums[1]["cost_usd"], 0.5);

@@ -6,6 +6,7 @@ use std::path::Path;
 use acf_core::claim::ClaimStore as _;
 use acf_core::comment::{agent_line, cost, duration, gate_line, tokens};
 use acf_core::ledger::{By, Sum, sums};
+use acf_core::receipt::Receipt;
 use acf_core::run::{Outcome, RunRecord};
 use acf_worker::config::Need;
 
@@ -133,6 +134,10 @@ fn receipt(record: &RunRecord) -> String {
     let at = record.ended_at.strftime("%Y-%m-%d %H:%M:%S UTC");
     text += &format!("  worker   {}, ended {at}, took {}\n", record.worker, took(record));
     text += &format!("  agent    {}\n", agent_line(receipt));
+    for (n, part) in receipt.parts.iter().enumerate() {
+        let alone = Receipt::default().by(std::slice::from_ref(part));
+        text += &format!("    {}. {}\n", n + 1, agent_line(&alone));
+    }
     if let Some(gate) = gate_line(receipt) {
         text += &format!("  gate     {gate}\n");
     }

@@ -35,6 +35,8 @@ pub struct RoundReport {
     pub outcome: AgentOutcome,
     /// What it used.
     pub usage: Usage,
+    /// Whether it has done anything: used a tool, or tokens.
+    pub has_acted: bool,
     /// Its session, if it told one: the next round can resume it.
     pub session: Option<String>,
     /// Its version, if it told one.
@@ -81,6 +83,7 @@ pub async fn round(
     Ok(RoundReport {
         outcome,
         usage: notes.used(),
+        has_acted: notes.has_acted,
         session: notes.session,
         version: notes.version,
         model: notes.model,
@@ -186,6 +189,7 @@ struct Notes<'a> {
     /// The limit that was passed.
     over: Option<Trouble>,
     enough: CancellationToken,
+    has_acted: bool,
     session: Option<String>,
     version: Option<String>,
     model: Option<String>,
@@ -203,6 +207,7 @@ impl<'a> Notes<'a> {
             prices: &NO_PRICES,
             over: None,
             enough: CancellationToken::new(),
+            has_acted: false,
             session: None,
             version: None,
             model: None,
@@ -213,7 +218,12 @@ impl<'a> Notes<'a> {
 
     fn note(&mut self, event: AgentEvent) {
         self.signals.note(&event);
-        let goes_on = matches!(event, AgentEvent::Tool { .. } | AgentEvent::Usage(_));
+        let goes_on = match event {
+            AgentEvent::Tool { .. } => true,
+            AgentEvent::Usage(usage) => usage != Usage::default(),
+            _ => false,
+        };
+        self.has_acted |= goes_on;
         if goes_on && self.over.is_none() {
             self.over = passed(&self.limits, &self.used());
             if let Some(trouble) = &self.over {
@@ -345,7 +355,10 @@ mod tests {
         let ended = |limits, events: &[AgentEvent]| noted(limits, events).1;
         let budget = AgentLimits { budget_usd: Some(10.0), max_turns: None };
         let spent = [about("m"), million_out(None)];
-        assert_eq!(ended(budget, &[spent.as_slice(), &[tool.clone()]].concat()), Some(Trouble::OutOfBudget));
+        assert_eq!(
+            ended(budget, &[spent.as_slice(), std::slice::from_ref(&tool)].concat()),
+            Some(Trouble::OutOfBudget)
+        );
         assert_eq!(
             ended(budget, &[spent.as_slice(), &[million_out(None)]].concat()),
             Some(Trouble::OutOfBudget)
