@@ -89,6 +89,10 @@ mod rate_limits {
         let factory = told(&[&["@rate-limit 7200"]]);
         let said = factory.drain().done();
         assert_eq!(ends(&factory, "TODO-1"), ["rate_limited"]);
+        let run = &factory.runs("TODO-1")[0];
+        let at = |field: &str| run[field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let refused_for = at("until").duration_since(at("ended_at")).as_secs();
+        assert!((7190..=7200).contains(&refused_for), "{refused_for} s");
         assert_says(&said.stderr, &["no issue is taken: the agent's service refuses for too many requests"]);
         assert!(factory.sandbox().todo_text().starts_with("- [ ] a\n"), "it is not blocked");
     }

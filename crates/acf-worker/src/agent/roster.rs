@@ -65,6 +65,11 @@ impl Roster {
         exhausted.iter().flatten().min().copied()
     }
 
+    /// Takes note that an agent's service refuses for that long.
+    pub fn refused(&self, place: usize, wait: Duration) {
+        self.lock()[place] = self.clock.now().checked_add(wait).ok();
+    }
+
     fn with_quota(&self, from: usize) -> impl Iterator<Item = usize> + use<> {
         let now = self.clock.now();
         let exhausted = self.lock().clone();
@@ -120,5 +125,7 @@ mod tests {
         assert_eq!((roster.first(), roster.standing_by(0)), (0, 1));
         *clock.0.lock().unwrap() = 15 * 60;
         assert_eq!(roster.standing_by(0), 2);
+        roster.refused(0, Duration::from_secs(7200));
+        assert_eq!(roster.first(), 1);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use acf_core::agent::{AgentOutcome, Trouble};
 use acf_core::claim::{ClaimError, ClaimState, Landing, Published, Survey, Wip};
 use acf_core::issue::IssueKey;
 use acf_core::issue_run::{Action, Conclusion, Event, IssueRun, PushOutcome};
@@ -148,7 +149,12 @@ impl Worker {
                 },
                 Action::End(conclusion) => return conclusion,
             };
+            let refused_for = refused_for(&event);
             action = run.on(event);
+            if let (Action::End(Conclusion::Failed(failure)), Some(wait)) = (&mut action, refused_for) {
+                // The step machine knows of no time.
+                failure.until = self.around.clock.now().checked_add(wait).ok();
+            }
         }
     }
 
@@ -347,6 +353,14 @@ impl Worker {
 async fn save(bench: Option<&dyn Bench>, purpose: SaveFor) -> Wip {
     let Some(bench) = bench else { return Wip::Keep };
     bench.salvage().save(purpose).await.map_or(Wip::Keep, Wip::Put)
+}
+
+/// Returns for how long the agent's service refuses, if it says.
+fn refused_for(event: &Event) -> Option<Duration> {
+    match event {
+        Event::AgentEnded(AgentOutcome::Trouble(Trouble::RateLimited { retry_after })) => *retry_after,
+        _ => None,
+    }
 }
 
 /// Lengthens a wait by up to a quarter, so that workers that one service has refused together do not come
