@@ -213,10 +213,19 @@ impl Factory {
     /// Where it cannot be started.
     #[must_use]
     pub fn start(&self, id: &str, args: &[&str]) -> Running {
+        self.start_acf(id, &[&["worker"], args].concat())
+    }
+
+    /// Starts `acf` in the background; what it logs and tells is kept under that name.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    #[must_use]
+    pub fn start_acf(&self, id: &str, args: &[&str]) -> Running {
         let file = |suffix: &str| self.sandbox.root().join(format!("{id}.{suffix}"));
         let (log, events) = (file("log"), file("events"));
         let mut command = self.command("acf");
-        command.arg("worker").args(args).env("ACF_WORKER_ID", id).env("ACF_EVENTS_FILE", &events);
+        command.args(args).env("ACF_WORKER_ID", id).env("ACF_EVENTS_FILE", &events);
         command.stdout(File::create(&log).expect("make the log"));
         command.stderr(File::options().append(true).open(&log).expect("open the log"));
         Running { child: command.spawn().expect("start acf"), log, events }
@@ -245,6 +254,20 @@ impl Factory {
         assert_eq!(runs[0]["outcome"], "failed", "{runs:?}");
         let text = |field: &str| runs[0][field].as_str().expect("failures have words").to_owned();
         (text("kind"), text("reason"))
+    }
+
+    /// Returns a file of the work in progress that is kept, of one issue at most; `None` where there is none.
+    ///
+    /// # Panics
+    /// Where the work of several issues is kept.
+    #[must_use]
+    #[track_caller]
+    pub fn kept(&self, path: &str) -> Option<String> {
+        match &self.sandbox().refs("refs/acf/wip/")[..] {
+            [] => None,
+            [wip] => self.sandbox().file_at(wip, path),
+            several => panic!("the work of several issues is kept: {several:?}"),
+        }
     }
 
     /// Tells which claims are held: none, once every worker has ended.

@@ -28,6 +28,8 @@ pub enum Exit {
     Usage,
     /// There was nothing to do, where a command tells that apart.
     NothingToDo,
+    /// A person or the system told it to stop.
+    Interrupted,
     /// A bug in `acf`.
     Bug,
 }
@@ -42,6 +44,7 @@ impl Exit {
             Self::Usage => 2,
             Self::NothingToDo => 3,
             Self::Bug => 70,
+            Self::Interrupted => 130,
         }
     }
 }

@@ -7,7 +7,6 @@
 
 mod activity;
 mod follow;
-mod identity;
 pub mod keeper;
 mod record;
 mod registry;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::issue::{IssueKey, Stage};
+use crate::mask::Mask;
 use crate::receipt::Receipt;
 
 /// The wait after a first failed attempt.
@@ -156,6 +157,14 @@ impl Failure {
         Self { until, ..self }
     }
 
+    /// Returns the failure with every known secret masked.
+    #[must_use]
+    pub fn masked(mut self, mask: &Mask) -> Self {
+        mask.hide_in(&mut self.reason);
+        self.evidence.iter_mut().for_each(|evidence| mask.hide_in(evidence));
+        self
+    }
+
     /// Adds the output that shows the failure.
     #[must_use]
     pub fn with_evidence(self, evidence: impl Into<String>) -> Self {
@@ -241,13 +250,10 @@ pub struct History {
 }
 
 impl History {
-    /// Makes the history of the issue with that identity out of the records kept under its key; those
-    /// of another issue that had the key before are left out.
+    /// Makes the history out of an issue's records, the oldest first.
     #[must_use]
-    pub fn of(identity: Option<&str>, records: impl IntoIterator<Item = RunRecord>) -> Self {
-        Self {
-            records: records.into_iter().filter(|record| record.identity.as_deref() == identity).collect(),
-        }
+    pub fn new(records: Vec<RunRecord>) -> Self {
+        Self { records }
     }
 
     /// Returns the records, the oldest first.
@@ -327,7 +333,7 @@ pub(crate) mod tests {
     }
 
     fn attempts(records: Vec<RunRecord>) -> u32 {
-        History::of(None, records).failed_attempts(Stage::Implementation)
+        History::new(records).failed_attempts(Stage::Implementation)
     }
 
     #[test]
@@ -348,7 +354,7 @@ pub(crate) mod tests {
         for kind in [FailureKind::RateLimited, FailureKind::QuotaExhausted, FailureKind::NotAuthenticated] {
             let befell = record(Outcome::Failed(Failure::new(kind, "429")), 900);
             assert_eq!(attempts(vec![failed(1), befell.clone()]), 1, "{kind:?}");
-            let history = History::of(None, vec![failed(100), befell]);
+            let history = History::new(vec![failed(100), befell]);
             let not_before = history.not_before(Stage::Implementation, AttemptLimits::default());
             assert_eq!(not_before, Some(Timestamp::from_second(110).unwrap()), "{kind:?}");
         }
@@ -366,17 +372,9 @@ pub(crate) mod tests {
     #[test]
     fn stages_are_counted_apart() {
         let planning = RunRecord { stage: Stage::Planning, ..failed(1) };
-        let history = History::of(None, vec![planning, failed(2), failed(3)]);
+        let history = History::new(vec![planning, failed(2), failed(3)]);
         assert_eq!(history.failed_attempts(Stage::Planning), 1);
         assert_eq!(history.failed_attempts(Stage::Implementation), 2);
-    }
-
-    #[test]
-    fn another_issue_that_had_the_key_before_does_not_count() {
-        let other = RunRecord { identity: Some("old".into()), ..failed(1) };
-        let mine = RunRecord { identity: Some("new".into()), ..failed(2) };
-        let history = History::of(Some("new"), vec![other, mine.clone()]);
-        assert_eq!(history.records(), [mine]);
     }
 
     #[test]
@@ -390,7 +388,7 @@ pub(crate) mod tests {
     fn the_wait_counts_from_the_last_failure_of_the_stage() {
         let planning = RunRecord { stage: Stage::Planning, ..failed(900) };
         let history =
-            History::of(None, vec![failed(100), failed(200), record(Outcome::Interrupted, 300), planning]);
+            History::new(vec![failed(100), failed(200), record(Outcome::Interrupted, 300), planning]);
         let limits = AttemptLimits::default();
         let not_before = history.not_before(Stage::Implementation, limits).unwrap();
         assert_eq!(not_before, Timestamp::from_second(220).unwrap());

@@ -425,6 +425,7 @@ pub async fn assemble(
         }
     }
     let around = Surroundings {
+        mask: settings.mask.clone(),
         claims: repository.claims.clone(),
         tracker: tracker.clone(),
         workbench: Arc::new(workbench),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use acf_core::issue::{Issue, Stage, Status, label};
+use acf_core::issue::{Stage, Status, label};
 use acf_core::issue_run::{Collected, Event, GateOutcome, Rebased, Round, Terms};
 use acf_core::mask::Mask;
 use acf_core::policy::{POLICY_PATH, Policy};
@@ -168,7 +168,7 @@ impl Workbench for GitWorkbench {
             directory_is_current: true,
             receipt: Receipt { attempt: job.attempt, ..Receipt::default() },
             with: self.clone(),
-            job: Job { issue: without_secrets(&job.issue, &self.mask), ..job.clone() },
+            job: job.clone(),
             plan_path: String::new(),
             checkout,
         };
@@ -297,8 +297,8 @@ impl GitBench {
         let ran = gate::run(purpose, commands, place, stop, &mut log).await;
         let mut report = ran.map_err(|error| broken("cannot run the repository's commands", &error))?;
         if let GateEnd::Judged(GateOutcome::Failed { reason, evidence }) = &mut report.end {
-            *reason = self.with.mask.apply(&*reason).into_owned();
-            *evidence = self.with.mask.apply(&*evidence).into_owned();
+            self.with.mask.hide_in(reason);
+            self.with.mask.hide_in(evidence);
         }
         Ok(report)
     }
@@ -342,10 +342,17 @@ impl GitBench {
         if let Some(path) = self.conflicts.iter().find(|path| has_markers(&self.checkout.tree(), path)) {
             return Ok(Collected::Unpublishable(format!("there still are conflict markers in `{path}`")));
         }
+        if let Some(leak) = self.checkout.leak(&snapshot, &self.with.mask).await? {
+            return Ok(Collected::Unpublishable(leak.to_string()));
+        }
         self.paths = snapshot.changes.paths.into_iter().collect();
-        let work = self.checkout.commit(&snapshot.tree, &self.job.issue, &self.job.run).await?;
+        let work = self.commit(&snapshot.tree).await?;
         self.work = Some(work);
         Ok(Collected::Work)
+    }
+
+    async fn commit(&self, tree: &str) -> Result<CommitId, CheckoutError> {
+        self.checkout.commit(tree, &self.job.issue, &self.job.run, &self.with.mask).await
     }
 
     async fn try_gate(&mut self, stop: &CancellationToken) -> Result<Event, Failure> {
@@ -391,7 +398,7 @@ impl GitBench {
                     return Ok(Rebased::Nothing);
                 }
                 self.checkout.set_base(onto.clone());
-                let commit = self.checkout.commit(&tree, &self.job.issue, &self.job.run).await;
+                let commit = self.commit(&tree).await;
                 self.work = Some(commit.map_err(failed)?);
                 self.directory_is_current = false;
                 let overlaps = policy_came_in || came_in.iter().any(|path| self.paths.contains(path));
@@ -448,6 +455,7 @@ impl Bench for GitBench {
     fn salvage(&self) -> Arc<dyn Salvage> {
         Arc::new(CheckoutSalvage {
             checkout: self.checkout.clone(),
+            mask: self.with.mask.clone(),
             note: WipNote {
                 run: self.job.run.clone(),
                 issue: self.job.issue.key.clone(),
@@ -470,6 +478,7 @@ impl Bench for GitBench {
 
 struct CheckoutSalvage {
     checkout: Arc<Checkout>,
+    mask: Mask,
     note: WipNote,
 }
 
@@ -488,21 +497,16 @@ impl Salvage for CheckoutSalvage {
             if snapshot.changes.paths.is_empty() {
                 return Ok(None);
             }
+            if let Some(leak) = self.checkout.leak(&snapshot, &self.mask).await? {
+                tracing::warn!(issue.key = %self.note.issue, "does not keep the work in progress: {leak}");
+                return Ok(None);
+            }
             self.checkout.wip_commit(&snapshot.tree, &note).await.map(Some)
         };
         saving.await.unwrap_or_else(|error: CheckoutError| {
             tracing::debug!(issue.key = %self.note.issue, %error, "cannot save the work in progress just now");
             None
         })
-    }
-}
-
-/// Returns the issue as prompts and commits may tell of it.
-fn without_secrets(issue: &Issue, mask: &Mask) -> Issue {
-    Issue {
-        summary: mask.apply(&issue.summary).into_owned(),
-        description: mask.apply(&issue.description).into_owned(),
-        ..issue.clone()
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use acf_core::clock::Clock;
 use acf_core::eligibility::Rules;
 use acf_core::issue::Stage;
+use acf_core::mask::Mask;
 use acf_core::progress::{Observer, What};
 use acf_core::run::{RunId, WorkerId};
 use acf_worker::worker::{Orders, Pass, Surroundings, Worker, WorkerError};
@@ -142,6 +143,7 @@ impl Schedule<'_> {
     fn worker(&self, seat: usize, stage: Stage) -> Worker {
         let hand = self.hand(seat);
         let around = Surroundings {
+            mask: Mask::default(),
             claims: Arc::new(Claims::new(hand.clone())),
             tracker: Arc::new(Issues(hand.clone())),
             workbench: Arc::new(Benches(hand.clone())),

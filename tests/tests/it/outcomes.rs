@@ -36,7 +36,7 @@ fn ends(factory: &Factory, key: &str) -> Vec<String> {
 
 #[track_caller]
 fn kept(factory: &Factory, path: &str) -> Option<String> {
-    factory.sandbox().file_at("refs/acf/wip/TODO-1", path)
+    factory.kept(path)
 }
 
 /// Makes the scripted agent do half of its work the first time, and then report what a shell command

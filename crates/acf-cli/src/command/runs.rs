@@ -5,10 +5,12 @@ use std::path::Path;
 
 use acf_core::claim::ClaimStore as _;
 use acf_core::comment::{agent_line, cost, duration, gate_line, tokens};
+use acf_core::issue::{IssueKey, IssueRef};
 use acf_core::ledger::{By, Sum, sums};
 use acf_core::receipt::Receipt;
 use acf_core::run::{Outcome, RunRecord};
-use acf_worker::config::Need;
+use acf_core::tracker::Tracker as _;
+use acf_worker::config::{Need, Settings};
 
 use crate::args::{RunsArgs, SettingArgs};
 use crate::context::Context;
@@ -30,11 +32,18 @@ pub async fn run(args: &RunsArgs, context: &Context, out: &mut Out) -> anyhow::R
     let repository = repository.ok_or_else(|| anyhow::anyhow!("no repository is configured"));
     let repository = repository.hint("set GIT_REPO_URL")?;
     let mut chains = repository.claims.survey().await?.runs;
-    if let Some(key) = &args.key {
-        chains.retain(|slug, _| slug == key.slug());
+    let name = match &args.key {
+        Some(key) => record_name(key, context, &settings).await,
+        None => None,
+    };
+    if let Some(name) = &name {
+        chains.retain(|chain, _| chain == name);
     }
     let records = repository.claims.read_runs(&chains).await?;
     let mut records: Vec<_> = records.into_values().flatten().collect();
+    if let (Some(key), None) = (&args.key, name) {
+        records.retain(|record| record.issue == *key);
+    }
     records.sort_by_key(|record| record.ended_at);
     if let Some(by) = args.by {
         let sums = sums(&records, by);
@@ -54,6 +63,14 @@ pub async fn run(args: &RunsArgs, context: &Context, out: &mut Out) -> anyhow::R
         out.line(table_of(&records))?;
     }
     Ok(Exit::Done)
+}
+
+/// Returns what the issue's records go by, if its tracker knows the issue. An issue that is gone, or whose
+/// tracker cannot be asked, is known by the key that it had.
+async fn record_name(key: &IssueKey, context: &Context, settings: &Settings) -> Option<String> {
+    let tracker = context.tracker(settings).await.ok()?;
+    let issue = tracker.issue(&IssueRef::from(key.clone())).await.ok()?;
+    Some(issue.reference().record_name())
 }
 
 /// Returns the context of a sandbox that `acf demo --keep` left.

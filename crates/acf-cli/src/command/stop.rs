@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use acf_core::run::WorkerId;
 use acf_core::runtime::{Runtime, RuntimeError, WorkerState, WorkerView};
+use acf_worker::process::end_survivors;
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
 
@@ -40,14 +41,21 @@ fn has_ended(worker: &WorkerView) -> bool {
     matches!(worker.state, WorkerState::Ended { .. })
 }
 
-/// Stops those workers at the same time; tells of each as it ends, on stderr.
+/// Stops those workers at the same time; tells of each as it ends, on stderr. Then ends what is left of
+/// workers that were killed together with their guards and keepers.
 ///
 /// # Errors
 /// When one does not end; the others are stopped all the same.
 pub(super) async fn all(runtime: &impl Runtime, workers: &[WorkerId], grace: Duration) -> anyhow::Result<()> {
-    if workers.is_empty() {
-        return Ok(());
+    let stopped = if workers.is_empty() { Ok(()) } else { each(runtime, workers, grace).await };
+    let left = end_survivors();
+    if left > 0 {
+        say(format!("ended {} of workers that had been killed", count(left, "leftover process")));
     }
+    stopped
+}
+
+async fn each(runtime: &impl Runtime, workers: &[WorkerId], grace: Duration) -> anyhow::Result<()> {
     let limit = elapsed(grace);
     say(format!("stopping {}; they may take {limit} to save their work", count(workers.len(), "worker")));
     let progress = Progress::start("stopped", workers.len());

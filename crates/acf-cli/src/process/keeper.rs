@@ -14,9 +14,9 @@ use std::process::{Command, ExitStatus, Stdio};
 use rustix::process::{Signal, setsid};
 use serde::{Deserialize, Serialize};
 
-use super::identity::Identity;
 use super::record::{Order, Record, WorkerDir};
 use crate::error::Exit;
+use acf_worker::process::{Identity, end_survivors};
 
 /// The hidden verb by which `acf` becomes a keeper.
 pub const VERB: &str = "__detach";
@@ -96,6 +96,7 @@ impl Kept {
     fn wait(mut self) -> Exit {
         let status = self.child.wait();
         self.end_session();
+        end_survivors();
         match status.and_then(|status| self.dir.write_exit(exit_code(status))) {
             Ok(()) => Exit::Done,
             Err(_) => Exit::Failed,

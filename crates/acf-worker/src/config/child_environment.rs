@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn an_agent_sees_no_secret_under_another_name_or_within_another_value() {
-        let mask = Mask::new([SecretString::from("hunter22")]);
+        let mask = Mask::new([("GIT_TOKEN".into(), SecretString::from("hunter22"))]);
         let everything = environment(&[
             ("COPY", "hunter22"),
             ("DATABASE_URL", "postgres://me:hunter22@h/d"),

@@ -22,7 +22,7 @@ pub(super) struct Entry {
 pub(super) struct ConfigFile {
     pub(super) entries: BTreeMap<&'static str, Entry>,
     /// Values that should never have been there, to be masked wherever they might show.
-    pub(super) misplaced_secrets: Vec<SecretString>,
+    pub(super) misplaced_secrets: Vec<(String, SecretString)>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn parse(text: &str, path: &str) -> ConfigFile {
 fn entry(
     key: &str,
     value: Value,
-    misplaced_secrets: &mut Vec<SecretString>,
+    misplaced_secrets: &mut Vec<(String, SecretString)>,
 ) -> Result<(&'static Variable, String), (&'static str, String)> {
     let Some(variable) = variables::ALL.iter().find(|variable| variable.config_key() == key) else {
         let keys: Vec<_> = allowed().map(Variable::config_key).collect();
@@ -72,7 +72,7 @@ fn entry(
     };
     let name = variable.name;
     if variable.secret {
-        misplaced_secrets.extend(value.as_str().map(SecretString::from));
+        misplaced_secrets.extend(value.as_str().map(|value| (name.to_owned(), value.into())));
         return Err(("a secret", format!("move it to {name} in an env file or the environment")));
     }
     if variable.topic == Topic::Internal || !variable.in_config_file {
@@ -82,7 +82,7 @@ fn entry(
     if variable.kind == Kind::Address {
         let secrets = secrets_in(&value);
         if !secrets.is_empty() {
-            misplaced_secrets.extend(secrets);
+            misplaced_secrets.extend(secrets.into_iter().map(|secret| (name.to_owned(), secret)));
             return Err(("a password", "take it out of the address, and set GIT_TOKEN elsewhere".to_owned()));
         }
     }
@@ -148,7 +148,8 @@ mod tests {
             .map(|problem| format!("{} | {} | {}", problem.name, problem.found, problem.remedy))
             .collect();
         insta::assert_snapshot!(told.join("\n"));
-        let misplaced: Vec<_> = file.misplaced_secrets.iter().map(ExposeSecret::expose_secret).collect();
+        let misplaced: Vec<_> =
+            file.misplaced_secrets.iter().map(|(_, secret)| secret.expose_secret()).collect();
         assert_eq!(misplaced, ["hunter22", "tr0ub4dor"]);
         assert!(file.entries.is_empty());
     }

@@ -269,10 +269,12 @@ impl Layers {
     pub fn mask(&self) -> Mask {
         let declared = variables::ALL.iter().filter(|variable| variable.secret).map(|variable| variable.name);
         let foreign = variables::FOREIGN.iter().filter(|foreign| foreign.secret).map(|foreign| foreign.name);
-        let values = declared.chain(foreign).flat_map(|name| self.values(name));
+        let values = declared.chain(foreign).flat_map(|name| {
+            self.values(name).map(move |value| (name.to_owned(), SecretString::from(value.trim())))
+        });
         let in_addresses = self.values(GIT_REPO_URL.name).flat_map(repository_url::secrets_in);
+        let in_addresses = in_addresses.map(|secret| (GIT_REPO_URL.name.to_owned(), secret));
         let misplaced = self.config_file.misplaced_secrets.iter().cloned();
-        let values = values.map(|value| SecretString::from(value.trim()));
         Mask::new(values.chain(in_addresses).chain(misplaced))
     }
 

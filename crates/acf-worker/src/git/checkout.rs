@@ -6,6 +6,7 @@
 //! is what lies in the directory.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -14,8 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use acf_core::issue::{Issue, IssueKey};
+use acf_core::mask::Mask;
 use acf_core::run::{CommitId, RunId};
-
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::command::{GitCommand, GitError, GitOutput, is_object_name};
@@ -39,6 +41,9 @@ const LONGEST_SUBJECT: usize = 120;
 
 /// The most that is passed on of what the agent says in commits of its own, in characters.
 const LONGEST_MESSAGES: usize = 20_000;
+
+/// How many paths one search is given: far below what a command line holds.
+const PATHS_A_SEARCH: usize = 200;
 
 /// The longest file that is read as a ref, in bytes.
 const LONGEST_REF: u64 = 4096;
@@ -85,6 +90,21 @@ pub struct Snapshot {
     pub tree: String,
     /// What it changes against the base.
     pub changes: Changes,
+}
+
+/// A known secret in what was about to be pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leak {
+    /// Where, with the secret itself masked.
+    path: String,
+    /// Which: the variable that holds it.
+    name: String,
+}
+
+impl fmt::Display for Leak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` holds the value of {}, which is a secret", self.path, self.name)
+    }
 }
 
 /// What came of putting work on top of another commit.
@@ -446,14 +466,72 @@ impl Checkout {
         Ok(String::from_utf8_lossy(&command.run().await?.stdout).into_owned())
     }
 
+    /// Finds a known secret that a snapshot would make public: in the name of a file that it changes, or in
+    /// such a file, unless the file holds one already.
+    ///
+    /// # Errors
+    /// [`CheckoutError`] when git will not.
+    pub async fn leak(&self, snapshot: &Snapshot, mask: &Mask) -> Result<Option<Leak>, CheckoutError> {
+        let Some(lines) = mask.lines() else { return Ok(None) };
+        let paths = &snapshot.changes.paths;
+        if let Some((path, name)) =
+            paths.iter().find_map(|path| Some((path, mask.named_in(path.as_bytes())?)))
+        {
+            return Ok(Some(Leak { path: mask.apply(path).into_owned(), name: name.to_owned() }));
+        }
+        let base = self.base();
+        for path in self.files_with(&lines, &snapshot.tree, paths).await? {
+            if !self.files_with(&lines, base.as_str(), std::slice::from_ref(&path)).await?.is_empty() {
+                continue;
+            }
+            let object = format!("{}:{path}", snapshot.tree);
+            let file = self.mirror.local("cat-file").args(["blob", &object]).run().await?;
+            if let Some(name) = mask.named_in(&file.stdout) {
+                return Ok(Some(Leak { path, name: name.to_owned() }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns those of a tree's files that hold one of the lines.
+    async fn files_with(
+        &self,
+        lines: &SecretString,
+        tree: &str,
+        paths: &[String],
+    ) -> Result<Vec<String>, GitError> {
+        let mut found = Vec::new();
+        for paths in paths.chunks(PATHS_A_SEARCH) {
+            let command = self.mirror.local("grep").env("GIT_LITERAL_PATHSPECS", "1");
+            let command =
+                command.args(["-l", "-z", "-a", "--fixed-strings", "-f", "-", tree, "--"]).args(paths);
+            let output = command.input(lines.expose_secret()).output().await?;
+            match output.status.code() {
+                Some(0 | 1) => {}
+                _ => return Err(super::command::failed("grep".into(), output)),
+            }
+            let text = String::from_utf8_lossy(&output.stdout);
+            // Each is told as `TREE:PATH`.
+            found.extend(text.split('\0').filter_map(|line| Some(line.split_once(':')?.1.to_owned())));
+        }
+        Ok(found)
+    }
+
     /// Makes a commit of a snapshot on top of the base, told as the work on that issue.
     ///
     /// Whatever commits the agent made itself become this one; their messages go into its body.
     ///
     /// # Errors
     /// [`CheckoutError`] when git will not.
-    pub async fn commit(&self, tree: &str, issue: &Issue, run: &RunId) -> Result<CommitId, CheckoutError> {
-        let told = self.agents_messages().await;
+    pub async fn commit(
+        &self,
+        tree: &str,
+        issue: &Issue,
+        run: &RunId,
+        mask: &Mask,
+    ) -> Result<CommitId, CheckoutError> {
+        let mut told = self.agents_messages().await;
+        told.iter_mut().for_each(|message| mask.hide_in(message));
         let message = commit_message(issue, run, &told);
         self.commit_tree(tree, &self.base(), &message).await
     }

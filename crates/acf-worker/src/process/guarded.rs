@@ -21,6 +21,7 @@ use super::descendants::kill_session;
 use super::guard::GIVE_UP;
 use super::lines::Lines;
 use super::protocol::{GUARD, Order, Report, TERMINATE, UserIds};
+use super::survivors::end_survivors;
 
 /// After the guard has ended, whoever still holds an output open is not of the family and not awaited.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -188,6 +189,7 @@ pub async fn run(
     let dead_guard = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
     if let (None, Some(guard)) = (report, dead_guard) {
         kill_session(guard);
+        end_survivors();
     }
     let _ = timeout(DRAIN, outputs.read_to_end()).await;
     outputs.finish();

@@ -157,7 +157,7 @@ impl GitBench {
         match &mut outcome {
             AgentOutcome::Crashed { message: Some(message), .. }
             | AgentOutcome::Trouble(Trouble::NotAuthenticated { message }) => {
-                *message = self.with.mask.apply(&*message).into_owned();
+                self.with.mask.hide_in(message);
             }
             AgentOutcome::Trouble(Trouble::RateLimited { retry_after: Some(wait) })
                 if *wait > LONGEST_WAIT =>

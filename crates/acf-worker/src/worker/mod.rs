@@ -23,6 +23,7 @@ use acf_core::clock::Clock;
 use acf_core::eligibility::Rules;
 use acf_core::issue::{Issue, Stage};
 use acf_core::issue_run::{Event, Round, Terms};
+use acf_core::mask::Mask;
 use acf_core::progress::Observer;
 use acf_core::receipt::Receipt;
 use acf_core::run::{CommitId, Failure, RunId, Target, WorkerId};
@@ -138,6 +139,8 @@ pub struct Surroundings {
     pub observer: Arc<dyn Observer>,
     /// Makes ids for runs.
     pub run_ids: RunIds,
+    /// Keeps secrets out of what is recorded and told of issues and runs.
+    pub mask: Mask,
 }
 
 /// What a worker is told to do.

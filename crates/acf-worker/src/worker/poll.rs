@@ -1,6 +1,6 @@
 //! One pass: look once, settle what is dead, take the first issue that is eligible, and run it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use acf_core::claim::{Claim, ClaimError, ClaimStore, Survey};
@@ -61,6 +61,7 @@ impl Worker {
             return Ok(spent);
         }
         let candidates = self.around.tracker.candidates(self.orders.stage).await?;
+        let candidates = candidates.into_iter().map(|issue| issue.masked(&self.around.mask)).collect();
         self.take_first(candidates, &survey, &trunk, stop).await
     }
 
@@ -76,7 +77,7 @@ impl Worker {
         if let Some(spent) = self.budget_spent(&survey).await? {
             return Ok(spent);
         }
-        self.take_first(vec![issue], &survey, &trunk, stop).await
+        self.take_first(vec![issue.masked(&self.around.mask)], &survey, &trunk, stop).await
     }
 
     /// Tells whether the day's runs have cost as much as they may.
@@ -106,8 +107,7 @@ impl Worker {
             if stop.is_cancelled() {
                 return Ok(Pass::Stopped);
             }
-            let records = past.remove(issue.key.slug()).unwrap_or_default();
-            let history = History::of(issue.identity.as_deref(), records);
+            let history = past.remove(&issue.reference().record_name()).unwrap_or_default();
             let verdict =
                 judge(&issue, stage, rules, &claim_view(&issue, survey), &history, self.around.clock.now());
             if !verdict.is_eligible() {
@@ -193,7 +193,7 @@ impl Worker {
             Ok(Applied::Yes(found)) => {
                 // It may have been approved since the poll: it is given back as it is now.
                 lease.held.claim.found_status = found.status.clone();
-                return Ok(Some(*found));
+                return Ok(Some(found.masked(&self.around.mask)));
             }
             Ok(Applied::No(found)) => {
                 let verdict = judge_issue(&found, stage, rules);
@@ -230,15 +230,24 @@ async fn read_past(
     claims: &dyn ClaimStore,
     issues: &[Issue],
     survey: &Survey,
-) -> Result<BTreeMap<String, Vec<RunRecord>>, ClaimError> {
-    let slugs: BTreeSet<_> = issues.iter().map(|issue| issue.key.slug()).collect();
-    let chains: BTreeMap<_, _> = survey
-        .runs
-        .iter()
-        .filter(|(slug, _)| slugs.contains(slug.as_str()))
-        .map(|(slug, tip)| (slug.clone(), tip.clone()))
-        .collect();
-    if chains.is_empty() { Ok(BTreeMap::new()) } else { claims.read_runs(&chains).await }
+) -> Result<BTreeMap<String, History>, ClaimError> {
+    let names = issues.iter().map(|issue| issue.reference().record_name());
+    let chains: BTreeMap<_, _> =
+        names.filter_map(|name| survey.runs.get(&name).cloned().map(|tip| (name, tip))).collect();
+    if chains.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let read = claims.read_runs(&chains).await?;
+    Ok(read.into_iter().map(|(name, records)| (name, History::new(records))).collect())
+}
+
+async fn read_history(
+    claims: &dyn ClaimStore,
+    issue: &Issue,
+    survey: &Survey,
+) -> Result<History, ClaimError> {
+    let past = read_past(claims, std::slice::from_ref(issue), survey).await?;
+    Ok(past.into_values().next().unwrap_or_default())
 }
 
 /// Tells whether a worker of that stage would take the issue now.
@@ -253,8 +262,7 @@ pub(super) async fn is_takeable(
     if !judge_issue(issue, stage, rules).is_eligible() {
         return Ok(false);
     }
-    let past = read_past(claims, std::slice::from_ref(issue), survey).await?;
-    let history = History::of(issue.identity.as_deref(), past.into_values().flatten());
+    let history = read_history(claims, issue, survey).await?;
     Ok(judge(issue, stage, rules, &claim_view(issue, survey), &history, clock.now()).is_eligible())
 }
 
@@ -278,9 +286,7 @@ pub async fn explain(
             view = ClaimView::Held(claim.worker.clone());
         }
     }
-    let past = read_past(claims, std::slice::from_ref(issue), &survey).await?;
-    let records = past.into_values().flatten();
-    let history = History::of(issue.identity.as_deref(), records);
+    let history = read_history(claims, issue, &survey).await?;
     Ok(judge(issue, stage, rules, &view, &history, clock.now()))
 }
 

@@ -327,6 +327,10 @@ impl Worker {
     }
 
     fn record(&self, job: &Job, lease: &Lease, outcome: Outcome, receipt: Receipt) -> RunRecord {
+        let outcome = match outcome {
+            Outcome::Failed(failure) => Outcome::Failed(failure.masked(&self.around.mask)),
+            told => told,
+        };
         let started_at = lease.held.claim.started_at;
         let ended_at = self.around.clock.now();
         let duration_ms = ended_at.duration_since(started_at).as_millis();
@@ -402,6 +406,7 @@ mod tests {
     use acf_core::clock::Clock as _;
     use acf_core::eligibility::Rules;
     use acf_core::issue::{Issue, IssueRef, Stage};
+    use acf_core::mask::Mask;
     use acf_core::progress::Observer;
     use acf_core::run::WorkerId;
     use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
@@ -468,6 +473,7 @@ mod tests {
     async fn push_in_vain(answer: Answer) -> Given {
         let (claims, clock) = (Arc::new(Renewals::answered(&[answer])), Arc::new(Moved::default()));
         let around = Surroundings {
+            mask: Mask::default(),
             claims: claims.clone(),
             tracker: Arc::new(Unasked),
             workbench: Arc::new(Unasked),

@@ -148,17 +148,16 @@ impl Clerk {
     /// Counts the failed attempts at a claimed issue before this one, those included that were recorded
     /// after the survey that the claim was taken on.
     pub(super) async fn failed_attempts_by_now(&self, held: &Held) -> Result<u32, WorkerError> {
-        let runs = self.claims.survey().await?.runs.remove(held.claim.issue.slug());
+        let runs = self.claims.survey().await?.runs.remove(&held.claim.record_name());
         self.failed_attempts(&Held { runs, ..held.clone() }).await
     }
 
     /// Counts the failed attempts at a claimed issue before this one.
     async fn failed_attempts(&self, held: &Held) -> Result<u32, WorkerError> {
         let Some(tip) = &held.runs else { return Ok(0) };
-        let slug = held.claim.issue.slug().to_owned();
-        let chain = BTreeMap::from([(slug.clone(), tip.clone())]);
-        let records = self.claims.read_runs(&chain).await?.remove(&slug).unwrap_or_default();
-        let history = History::of(held.claim.identity.as_deref(), records);
-        Ok(history.failed_attempts(held.claim.stage))
+        let name = held.claim.record_name();
+        let chain = BTreeMap::from([(name.clone(), tip.clone())]);
+        let records = self.claims.read_runs(&chain).await?.remove(&name).unwrap_or_default();
+        Ok(History::new(records).failed_attempts(held.claim.stage))
     }
 }
