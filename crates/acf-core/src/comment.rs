@@ -154,21 +154,6 @@ pub fn cost(usage: &crate::receipt::Usage) -> String {
     format!("${dollars:.2}{estimated}")
 }
 
-/// Words what people read in a pull request that holds a run's work: what it is for, and the receipt.
-#[must_use]
-pub fn pull_request(record: &RunRecord, issue_url: Option<&str>) -> String {
-    let issue = match issue_url {
-        Some(url) => format!("[{}]({url})", record.issue),
-        None => record.issue.to_string(),
-    };
-    let Outcome::Landed { commit, diverted, .. } = &record.outcome else { return String::new() };
-    let why = diverted.as_ref().map(|why| format!(" It is not on the trunk: {why}.")).unwrap_or_default();
-    format!(
-        "acf implemented {issue}.{why}\n\n{}",
-        receipt_table(&record.receipt, record, Some(commit.short()))
-    )
-}
-
 /// Says in one line what the gate's commands showed; nothing where there is no gate.
 #[must_use]
 pub fn gate_line(receipt: &Receipt) -> Option<String> {
@@ -357,20 +342,6 @@ mod tests {
         let usage = Usage { cost_usd: Some(0.314), cost_is_estimated: true, ..Usage::default() };
         let receipt = Receipt { agent: "codex".into(), usage, ..Receipt::default() };
         assert_eq!(agent_line(&receipt), "codex · $0.31 (estimated)");
-    }
-
-    #[test]
-    fn a_pull_request_shows_the_receipt() {
-        let record = RunRecord { receipt: receipt(), ..landed_on(Target::Feature, Some("protected"), None) };
-        insta::assert_snapshot!(pull_request(&record, Some("https://example.org/3")), @r"
-        acf implemented [TODO-3](https://example.org/3). It is not on the trunk: protected.
-
-        | | |
-        |---|---|
-        | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
-        | gate | `make check` exit 0 (12 s), on a clean checkout of 4be19c2 |
-        | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
-        ");
     }
 
     #[test]

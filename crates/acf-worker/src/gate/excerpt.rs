@@ -43,7 +43,6 @@ pub(super) struct Excerpt {
     /// How many of the next lines belong to an error.
     aftermath: usize,
     end: Tail,
-    max_end_lines: usize,
     lines: usize,
 }
 
@@ -56,7 +55,6 @@ impl Excerpt {
             max_error_bytes,
             aftermath: 0,
             end: Tail::new(max_end_lines, max_end_bytes),
-            max_end_lines,
             lines: 0,
         }
     }
@@ -94,7 +92,6 @@ impl Excerpt {
         }
         left_out(&mut text, end_begins.saturating_sub(next));
         text.push_str(&self.end.text());
-        debug_assert!(self.end.len() <= self.max_end_lines);
         text.trim().to_owned()
     }
 }
