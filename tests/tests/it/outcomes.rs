@@ -362,7 +362,11 @@ mod fallbacks {
         if [ -e half.txt ]; then echo W > whole.txt; else echo N > new.txt; fi";
 
     fn with_fallback(issues: &[&[&str]]) -> Factory {
-        let factory = told(issues);
+        with_fallback_under(&PolicyFile::new(), issues)
+    }
+
+    fn with_fallback_under(policy: &PolicyFile, issues: &[&[&str]]) -> Factory {
+        let factory = told_with(policy, issues);
         let prompt = factory.sandbox().root().join("prompt");
         let agent = factory.program("agent", FINISHES);
         let factory = factory.with("PROMPT", prompt.to_str().unwrap());
@@ -392,6 +396,21 @@ mod fallbacks {
         let sums = factory.acf(&["runs", "--by", "agent", "--json"]).done().json();
         assert_eq!((&sums[0]["of"], &sums[1]["of"]), (&"command".into(), &"script".into()));
         assert_eq!(sums[1]["cost_usd"], 0.5);
+    }
+
+    #[test]
+    fn in_a_fix_round_are_told_what_is_to_be_mended() {
+        let policy = PolicyFile::new().verify("test -e whole.txt || { echo error: no whole; exit 3; }");
+        let factory = with_fallback_under(&policy, &[&["@write half.txt x", "@fix quota 7200"]]);
+        factory.drain().done();
+        assert_eq!(ends(&factory, "TODO-1"), ["landed"]);
+        let run = &factory.runs("TODO-1")[0]["receipt"];
+        assert_eq!((&run["fix_rounds"], &run["parts"][1]["agent"]), (&1.into(), &"command".into()));
+        let prompt = std::fs::read_to_string(factory.sandbox().root().join("prompt")).unwrap();
+        assert_says(
+            &prompt,
+            &["does not pass the checks", "error: no whole", "Issue TODO-1", "+++ b/half.txt\n"],
+        );
     }
 
     #[test]
