@@ -28,6 +28,8 @@ const MARK: &str = "TEST_FACTORY";
 pub struct Factory {
     sandbox: Sandbox,
     env: BTreeMap<String, String>,
+    /// What is left out of the rights of root.
+    without_rights: &'static str,
 }
 
 /// What a program said, and how it ended.
@@ -95,7 +97,14 @@ impl Factory {
             (MARK, mark),
         ];
         let env = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { sandbox, env }
+        Self { sandbox, env, without_rights: "-dac_override,-dac_read_search,-fowner" }
+    }
+
+    /// Leaves those of root's rights out, as `setpriv --bounding-set` names them, and no others.
+    #[must_use]
+    pub fn without_rights(mut self, rights: &'static str) -> Self {
+        self.without_rights = rights;
+        self
     }
 
     /// Gives a sandbox with that TODO file and nothing else in it the settings of a worker.
@@ -161,7 +170,10 @@ impl Factory {
             if !tool.exists() {
                 std::os::unix::fs::symlink(&program, &tool).expect("link to acf");
             }
-            command.arg("--bounding-set=-dac_override,-dac_read_search,-fowner").arg("--").arg(tool);
+            if !self.without_rights.is_empty() {
+                command.arg(format!("--bounding-set={}", self.without_rights));
+            }
+            command.arg("--").arg(tool);
             command
         } else {
             let mut command = self.sandbox.command(&program);

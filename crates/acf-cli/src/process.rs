@@ -28,7 +28,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::time::Instant;
 
-pub use activity::{Activity, Current, Tally};
+pub use activity::{Activity, Current, Resting, Tally};
 use keeper::Answer;
 use record::{Order, WorkerDir};
 use registry::{Locked, Registry};

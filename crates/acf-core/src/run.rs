@@ -114,6 +114,22 @@ pub enum FailureKind {
     Internal,
 }
 
+impl FailureKind {
+    /// Tells whether a failure of this kind says something about the issue, and so counts as an attempt.
+    /// What befell the agent's account befalls every issue alike.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        !matches!(self, Self::RateLimited | Self::QuotaExhausted | Self::NotAuthenticated)
+    }
+
+    /// Returns its name, as records have it.
+    #[must_use]
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).ok();
+        name.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
 /// Why a run failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -124,12 +140,21 @@ pub struct Failure {
     /// The end of the output that shows it, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
+    /// Until when there is no use in trying again, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 impl Failure {
     /// Makes a failure without evidence.
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), evidence: None }
+        Self { kind, reason: reason.into(), evidence: None, until: None }
+    }
+
+    /// Adds until when there is no use in trying again.
+    #[must_use]
+    pub fn until(self, until: Option<Timestamp>) -> Self {
+        Self { until, ..self }
     }
 
     /// Returns the failure with every known secret masked.
@@ -167,7 +192,7 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<String>,
     },
-    /// The run failed; it counts as an attempt.
+    /// The run failed; it counts as an attempt if [`FailureKind::counts`].
     Failed(Failure),
     /// The worker was told to stop; the run does not count.
     Interrupted,
@@ -243,7 +268,7 @@ impl History {
         let failures = self.records.iter().rev().filter(|record| record.stage == stage);
         let since_reset = failures
             .take_while(|record| !record.blocked && !matches!(record.outcome, Outcome::Landed { .. }));
-        let count = since_reset.filter(|record| matches!(record.outcome, Outcome::Failed(_))).count();
+        let count = since_reset.filter(|record| is_attempt(record)).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
@@ -252,13 +277,15 @@ impl History {
     pub fn not_before(&self, stage: Stage, limits: AttemptLimits) -> Option<Timestamp> {
         let failed = self.failed_attempts(stage);
         let wait = backoff(failed, limits.first_backoff)?;
-        let last_failure = self
-            .records
-            .iter()
-            .rev()
-            .find(|record| record.stage == stage && matches!(record.outcome, Outcome::Failed(_)))?;
+        let last_failure =
+            self.records.iter().rev().find(|record| record.stage == stage && is_attempt(record))?;
         last_failure.ended_at.checked_add(wait).ok()
     }
+}
+
+/// Tells whether a run failed in a way that counts.
+fn is_attempt(record: &RunRecord) -> bool {
+    matches!(&record.outcome, Outcome::Failed(failure) if failure.kind.counts())
 }
 
 /// Returns the wait after that many failed attempts in a row: nothing after none, then `first`,
@@ -320,6 +347,19 @@ pub(crate) mod tests {
     #[test]
     fn an_interrupted_run_is_no_attempt() {
         assert_eq!(attempts(vec![failed(1), record(Outcome::Interrupted, 2), failed(3)]), 2);
+    }
+
+    #[test]
+    fn what_befell_the_agents_account_is_no_attempt_at_the_issue() {
+        for kind in [FailureKind::RateLimited, FailureKind::QuotaExhausted, FailureKind::NotAuthenticated] {
+            let befell = record(Outcome::Failed(Failure::new(kind, "429")), 900);
+            assert_eq!(attempts(vec![failed(1), befell.clone()]), 1, "{kind:?}");
+            let history = History::new(vec![failed(100), befell]);
+            let not_before = history.not_before(Stage::Implementation, AttemptLimits::default());
+            assert_eq!(not_before, Some(Timestamp::from_second(110).unwrap()), "{kind:?}");
+        }
+        assert!(FailureKind::OutOfTurns.counts() && FailureKind::OutOfBudget.counts());
+        assert_eq!(FailureKind::QuotaExhausted.name(), "quota_exhausted");
     }
 
     #[test]

@@ -7,26 +7,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use acf_core::agent::{Agent, AgentLimits, AgentOutcome, AgentRequest};
 use acf_core::issue::{Stage, Status, label};
-use acf_core::issue_run::{Collected, Event, Feedback, GateOutcome, Rebased, Round, Terms};
+use acf_core::issue_run::{Collected, Event, GateOutcome, Rebased, Round, Terms};
 use acf_core::mask::Mask;
 use acf_core::policy::{POLICY_PATH, Policy};
+use acf_core::prices::Prices;
 use acf_core::progress::{Observer, Step, What};
 use acf_core::prompt::repository_path;
-use acf_core::receipt::Receipt;
+use acf_core::receipt::{Part, Receipt};
 use acf_core::run::{CommitId, Failure, FailureKind, Target};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent;
-use crate::config::Prompts;
+use crate::agent::Roster;
+use crate::agent_user::{AgentHome, AgentUser};
+use crate::config::{Allowance, Prompts};
 use crate::gate::{self, GateEnd, GateReport, Purpose};
 use crate::git::checkout::{Author, Checkout, CheckoutError, Merged, WipNote};
 use crate::git::mirror::Mirror;
 use crate::process::{Guard, Limits, Place};
 use crate::prompt::{self, PromptInputs};
 use crate::worker::{Bench, Job, Salvage, SaveFor, Workbench};
+
+mod rounds;
 
 /// The most of an agent's output that one round adds to the log, in bytes.
 const LONGEST_LOG: usize = 8 * 1024 * 1024;
@@ -40,8 +43,14 @@ pub struct GitWorkbench {
     pub work_dir: PathBuf,
     /// The name of the trunk.
     pub trunk: String,
-    /// Who does the work.
-    pub agent: Arc<dyn Agent>,
+    /// Who does the work, and who stands by.
+    pub roster: Arc<Roster>,
+    /// What agents may use.
+    pub allowance: Allowance,
+    /// What tokens cost where an agent does not tell.
+    pub prices: Arc<Prices>,
+    /// As whom agents and checks run, and their home, if not as the worker itself.
+    pub user: Option<Arc<(AgentUser, AgentHome)>>,
     /// What sees to it that nothing an agent started survives.
     pub guard: Guard,
     /// The environment of agents and checks: nothing of acf's own.
@@ -62,6 +71,17 @@ impl GitWorkbench {
     fn place<'a>(&'a self, dir: &'a Path, timeout: Duration, stall: Option<Duration>) -> Place<'a> {
         let limits = Limits { timeout, stall, grace: self.grace };
         Place { guard: &self.guard, dir, env: &self.environment, limits }
+    }
+
+    /// Gives a directory to the user as whom agents run, if that is another one.
+    async fn hand_over(&self, directory: &Path) -> Result<(), Failure> {
+        let Some(user) = self.user.clone() else { return Ok(()) };
+        let directory = directory.to_owned();
+        let given = tokio::task::spawn_blocking(move || user.0.own(&directory)).await;
+        given
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|error| broken("cannot give the checkout to ACF_AGENT_USER", &error))
     }
 }
 
@@ -136,22 +156,23 @@ impl Workbench for GitWorkbench {
             policy: Policy::default(),
             task: String::new(),
             session: None,
+            has_begun: false,
             rounds: 0,
             last_prompt: String::new(),
+            last_round: Round::First,
+            place: self.roster.first(),
+            parts: Vec::new(),
             work: None,
             paths: BTreeSet::new(),
             conflicts: Vec::new(),
             directory_is_current: true,
-            receipt: Receipt {
-                agent: self.agent.name().to_owned(),
-                attempt: job.attempt,
-                ..Receipt::default()
-            },
+            receipt: Receipt { attempt: job.attempt, ..Receipt::default() },
             with: self.clone(),
             job: job.clone(),
             plan_path: String::new(),
             checkout,
         };
+        bench.begin_part();
         match bench.make_ready(stop).await {
             Ok(()) => Ok(Box::new(bench)),
             Err(failure) => {
@@ -172,7 +193,15 @@ struct GitBench {
     /// The prompt of the first round.
     task: String,
     last_prompt: String,
+    /// The last round that was not only one more try.
+    last_round: Round,
+    /// The agent that works now, by its place on the roster.
+    place: usize,
+    /// What each agent so far did; the last one is that of the agent that works now.
+    parts: Vec<Part>,
     session: Option<String>,
+    /// Whether anything was done in this session.
+    has_begun: bool,
     rounds: u32,
     work: Option<CommitId>,
     /// What the work changes.
@@ -209,6 +238,7 @@ impl GitBench {
             return Ok(());
         }
         self.note(Step::Setup);
+        self.with.hand_over(&tree).await?;
         match self.run_checks(Purpose::Setup, &tree, stop).await?.end {
             GateEnd::Judged(GateOutcome::Passed) => Ok(()),
             GateEnd::Judged(GateOutcome::Failed { reason, evidence }) => {
@@ -278,62 +308,6 @@ impl GitBench {
         self.with.observer.note(What::Step { issue, step, round: self.rounds, detail: None });
     }
 
-    /// Words the prompt of a round.
-    fn word(&self, round: &Round) -> Result<String, Failure> {
-        let resumes = self.with.agent.resumes() && self.session.is_some();
-        let text = match round {
-            Round::First => return Ok(self.task.clone()),
-            Round::Again if resumes => return Ok("Go on.".to_owned()),
-            Round::Again => return Ok(self.last_prompt.clone()),
-            Round::Fix(feedback) => prompt::fix(feedback, &self.task, resumes)?,
-        };
-        Ok(self.with.mask.apply(&text).into_owned())
-    }
-
-    async fn try_run_agent(&mut self, round: &Round, stop: &CancellationToken) -> Result<Event, Failure> {
-        if let Round::Fix(feedback) = round {
-            self.rounds += 1;
-            self.receipt.fix_rounds = self.rounds;
-            self.conflicts = match feedback {
-                Feedback::Conflict { files } => files.clone(),
-                Feedback::Gate { .. } | Feedback::Unpublishable { .. } => Vec::new(),
-            };
-        }
-        if let (false, Some(work)) = (self.directory_is_current, &self.work) {
-            let tree =
-                self.checkout.tree_of(work).await.map_err(|error| broken("cannot read the work", &error))?;
-            self.set(&tree, self.checkout.base()).await?;
-        }
-        let prompt = self.word(round)?;
-        let request = AgentRequest {
-            prompt: &prompt,
-            issue: &self.job.issue,
-            stage: self.job.stage,
-            round: self.rounds,
-            session: self.session.as_deref(),
-            limits: AgentLimits::default(),
-        };
-        let timeouts = self.policy.timeouts;
-        let tree = self.checkout.tree();
-        let place = self.with.place(&tree, timeouts.agent, Some(timeouts.stall));
-        let mut log = capped_log(&self.job, "agent");
-        let ran = agent::round(&*self.with.agent, &request, place, stop, &mut log).await;
-        let report = ran.map_err(|error| broken("cannot run the agent", &error))?;
-        self.receipt.usage += report.usage;
-        self.receipt.agent_ms += u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX);
-        if let Some(version) = report.version {
-            self.receipt.agent = format!("{} {version}", self.with.agent.name());
-        }
-        self.receipt.model = report.model.or(self.receipt.model.take());
-        self.session = report.session.or(self.session.take());
-        self.last_prompt = prompt;
-        let mut outcome = report.outcome;
-        if let AgentOutcome::Crashed { message: Some(message), .. } = &mut outcome {
-            self.with.mask.hide_in(message);
-        }
-        Ok(Event::AgentEnded(outcome))
-    }
-
     async fn set(&mut self, tree: &str, base: CommitId) -> Result<(), Failure> {
         self.checkout.set(tree, base).await.map_err(|error| broken("cannot reset the checkout", &error))?;
         self.directory_is_current = true;
@@ -388,6 +362,7 @@ impl GitBench {
         };
         let copy = self.checkout.clean_copy(&work).await;
         let copy = copy.map_err(|error| broken("cannot make a clean checkout for the gate", &error))?;
+        self.with.hand_over(&copy).await?;
         let setup = self.run_checks(Purpose::Setup, &copy, stop).await?;
         let report = match setup.end {
             GateEnd::Judged(GateOutcome::Passed) => self.run_checks(Purpose::Verify, &copy, stop).await?,
@@ -447,6 +422,7 @@ impl Bench for GitBench {
             max_fixes: self.policy.max_fixes,
             regate: self.policy.regate,
             has_gate: !self.policy.verify.is_empty(),
+            fallbacks: self.with.roster.standing_by(self.place),
         }
     }
 
@@ -491,7 +467,7 @@ impl Bench for GitBench {
     }
 
     fn receipt(&self) -> Receipt {
-        self.receipt.clone()
+        self.receipt.clone().by(&self.parts)
     }
 
     async fn close(self: Box<Self>) {

@@ -160,6 +160,7 @@ impl Schedule<'_> {
             account: ACCOUNT.into(),
             rules: Rules::default(),
             claim_ttl: self.scenario.ttl,
+            daily_budget_usd: None,
             trunk: TRUNK.into(),
         };
         Worker::new(around, orders)
@@ -176,7 +177,7 @@ impl Schedule<'_> {
             for _ in 0..passes {
                 match worker.pass(&stopped).await {
                     Ok(Pass::Worked(_)) => {}
-                    Ok(Pass::Nothing { .. }) | Err(_) => clock.sleep(idle).await,
+                    Ok(Pass::Nothing { .. } | Pass::Resting { .. }) | Err(_) => clock.sleep(idle).await,
                     Ok(Pass::Stopped) => return,
                 }
                 if stopped.is_cancelled() {
@@ -377,6 +378,7 @@ impl Schedule<'_> {
             for (seat, worker) in &fresh {
                 match self.pass(*seat, worker) {
                     Ok(Pass::Nothing { look_again_at, .. }) => is_quiet &= look_again_at.is_none(),
+                    Ok(Pass::Resting { .. }) => is_quiet = false,
                     Ok(Pass::Worked(_) | Pass::Stopped) => is_quiet = false,
                     Err(error) => {
                         let says = format!("a fresh worker cannot work: {error:?}");

@@ -1,5 +1,6 @@
 //! The one integration-test binary: a module a subject.
 
+mod agent_user;
 mod agents;
 mod bad_input;
 mod chaos;
@@ -9,6 +10,7 @@ mod demo;
 mod explorer;
 mod git_http;
 mod moved_keys;
+mod outcomes;
 mod planning;
 mod runtime_contract;
 mod sandbox;

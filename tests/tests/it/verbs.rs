@@ -151,7 +151,7 @@ mod runs {
             &["TODO-1", "landed ", " on main", "TODO-2", "blocked: the agent changed nothing"],
         );
         let receipt = factory.acf(&["runs", "TODO-1"]).done().stdout;
-        assert_says(&receipt, &["TODO-1 \"a\": landed", "attempt 1", "1 turns · 41k in, 6k out · $0.31"]);
+        assert_says(&receipt, &["TODO-1 \"a\": landed", "attempt 1", "1 turn · 41k in, 6k out · $0.31"]);
         let records = factory.acf(&["runs", "TODO-1", "--json"]).done().json();
         assert_eq!(records[0]["commit"], factory.sandbox().git(&["rev-parse", "main"]));
         assert_eq!(records[0]["receipt"]["usage"]["input_tokens"], 41_000);

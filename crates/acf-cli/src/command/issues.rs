@@ -211,6 +211,7 @@ fn orders(settings: &Settings, stage: Stage, account: String, trunk: &str) -> Or
         account,
         rules: settings.rules.clone(),
         claim_ttl: settings.worker.claim_ttl,
+        daily_budget_usd: None,
         trunk: trunk.to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use toml::{Spanned, Value};
 use super::problems::Problem;
 use super::repository_url::secrets_in;
 use super::suggestion::closest;
-use super::variables::{self, Topic, Variable};
+use super::variables::{self, Kind, Topic, Variable};
 
 /// A value of the file, as the text that the variable would have.
 pub(super) struct Entry {
@@ -79,7 +79,7 @@ fn entry(
         return Err(("not a key of this file", format!("set {name} in the environment")));
     }
     let value = text_of(value, variable).map_err(|remedy| ("wrong type", remedy))?;
-    if variable.kind == variables::Kind::Address {
+    if variable.kind == Kind::Address {
         let secrets = secrets_in(&value);
         if !secrets.is_empty() {
             misplaced_secrets.extend(secrets.into_iter().map(|secret| (name.to_owned(), secret)));
@@ -99,7 +99,8 @@ fn text_of(value: Value, variable: &Variable) -> Result<String, String> {
         Value::String(text) => Ok(text),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Boolean(switch) => Ok(switch.to_string()),
-        Value::Array(words) if variable.kind == variables::Kind::List => {
+        Value::Float(number) if variable.kind == Kind::Dollars => Ok(number.to_string()),
+        Value::Array(words) if matches!(variable.kind, Kind::List | Kind::Choices(_)) => {
             let words: Option<Vec<_>> =
                 words.iter().map(|word| word.as_str().filter(|word| !word.contains(','))).collect();
             words.map(|words| words.join(",")).ok_or("write an array of words without commas".to_owned())

@@ -10,7 +10,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +25,13 @@ use super::mirror::{Mirror, short_hash};
 
 /// The branch that an agent finds itself on.
 const WORK_BRANCH: &str = "refs/heads/acf-work";
+
+/// The gate's checkout, in the directory of a run.
+const GATE: &str = "gate";
+/// What else acf itself puts there.
+const OWN: [&str; 4] = ["tree", "index", "index-of-one", GATE];
+/// How the names of repositories begin that were found within a checkout and moved out of it.
+const NESTED: &str = "nested-";
 
 /// The mode of a tree's entry that is another repository.
 const REPOSITORY: &str = "160000";
@@ -146,7 +153,9 @@ fn in_directory(path: &Path) -> impl FnOnce(io::Error) -> CheckoutError + '_ {
     move |cause| CheckoutError::Directory { path: path.to_owned(), cause }
 }
 
-fn checkouts_dir(work_dir: &Path) -> PathBuf {
+/// Returns where checkouts are made.
+#[must_use]
+pub fn checkouts_dir(work_dir: &Path) -> PathBuf {
     work_dir.join("checkouts")
 }
 
@@ -396,7 +405,7 @@ impl Checkout {
             if in_base.starts_with(REPOSITORY) {
                 continue;
             }
-            let (from, to) = (tree.join(path).join(".git"), self.home.join(format!("nested-{n}")));
+            let (from, to) = (tree.join(path).join(".git"), self.home.join(format!("{NESTED}{n}")));
             fs::rename(&from, to).map_err(in_directory(&from))?;
             // Git takes a repository that it knows, and that is not there any more, for one without changes.
             self.on_tree("update-index").args(["--force-remove", "--"]).arg(path).run().await?;
@@ -439,6 +448,22 @@ impl Checkout {
         let command = self.mirror.local("diff-tree").args(["-r", "-z", "--raw", "--no-renames", from, to]);
         let output = command.run().await?;
         Ok(parse_changes(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Returns what the agent's directory changes against the base, as people read it: which files, and
+    /// how. No program of the agent's choice takes part in it.
+    ///
+    /// # Errors
+    /// [`CheckoutError`] when the disk or git will not.
+    pub async fn diff(&self) -> Result<String, CheckoutError> {
+        let snapshot = self.last_snapshot().await?;
+        if snapshot.changes.paths.is_empty() {
+            return Ok(String::new());
+        }
+        let options = ["-r", "--stat", "--patch", "--no-ext-diff", "--no-textconv", "--no-renames"];
+        let base = self.base();
+        let command = self.mirror.local("diff-tree").args(options).args([base.as_str(), &snapshot.tree]);
+        Ok(String::from_utf8_lossy(&command.run().await?.stdout).into_owned())
     }
 
     /// Finds a known secret that a snapshot would make public: in the name of a file that it changes, or in
@@ -601,8 +626,13 @@ impl Checkout {
         }
         self.set_base(base.clone());
         let git = directory.join(".git");
-        if fs::symlink_metadata(&git).is_ok_and(|metadata| !metadata.is_dir()) {
-            fs::remove_file(&git).map_err(in_directory(&git))?;
+        match fs::symlink_metadata(&git) {
+            Ok(found) if !found.is_dir() => fs::remove_file(&git).map_err(in_directory(&git))?,
+            // An agent of another user could have left links there, for this process to write through.
+            Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => {
+                remove_tree(&git).map_err(in_directory(&git))?;
+            }
+            _ => {}
         }
         self.write_repository(&directory, &base).map_err(in_directory(&directory))?;
         fs::copy(self.index(), git.join("index")).map_err(in_directory(&git))?;
@@ -628,10 +658,31 @@ impl Checkout {
     /// # Errors
     /// [`CheckoutError`] when the disk or git will not.
     pub async fn clean_copy(&self, commit: &CommitId) -> Result<PathBuf, CheckoutError> {
-        let directory = self.home.join("gate");
+        let directory = self.home.join(GATE);
         remove(directory.clone()).await?;
+        self.clear_beside().map_err(in_directory(&self.home))?;
         self.populate(&directory, commit).await?;
         Ok(directory)
+    }
+
+    /// Removes what an agent has left beside its checkout: programs look for modules and settings in the
+    /// directories above the one that they run in.
+    fn clear_beside(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.home)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_acfs =
+                OWN.iter().any(|own| name == *own) || name.as_bytes().starts_with(NESTED.as_bytes());
+            if is_acfs {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                remove_tree(&entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads a file of a commit; `None` if there is none.

@@ -68,6 +68,10 @@ fn guard(order: &Order) -> io::Result<Report> {
     };
     let mut command = Command::new(&order.program);
     command.args(&order.args).stdin(stdin).process_group(0);
+    if let Some(user) = order.user {
+        // The standard library then drops all other groups, if the guard is root.
+        command.uid(user.uid).gid(user.gid);
+    }
     if let Ok(guard) = Identity::of(std::process::id()) {
         command.env(MARK, guard.to_word());
     }

@@ -23,8 +23,10 @@ pub use guard::guard_main;
 pub use guarded::{End, Guard, GuardedCommand, Limits, OnLine, Output, Place, run};
 pub use identity::Identity;
 pub(crate) use protocol::GUARD;
+pub use protocol::UserIds;
 pub use survivors::end_survivors;
 pub use tail::Tail;
+pub(crate) use tail::plain;
 
 /// Returns a path by which this very program can be started, even if its file is replaced or deleted.
 pub(crate) fn this_program() -> std::io::Result<std::path::PathBuf> {

@@ -8,6 +8,7 @@ mod lease;
 mod patrol;
 mod poll;
 mod report;
+mod rest;
 mod run;
 mod settle;
 #[cfg(test)]
@@ -34,6 +35,8 @@ pub use hand_out::hand_out;
 pub use patrol::{Ending, Life, Patrol, chain};
 pub use poll::{Pass, explain};
 pub use settle::Settled;
+
+use rest::{Fatigue, Spending};
 
 /// What one run is about.
 #[derive(Clone, Debug)]
@@ -153,6 +156,8 @@ pub struct Orders {
     pub rules: Rules,
     /// How long its claims hold.
     pub claim_ttl: Duration,
+    /// What the runs of a day may cost, all workers' taken together, in US dollars.
+    pub daily_budget_usd: Option<f64>,
     /// The name of the trunk.
     pub trunk: String,
 }
@@ -195,6 +200,8 @@ pub struct Worker {
     around: Surroundings,
     orders: Orders,
     clerk: Clerk,
+    fatigue: Fatigue,
+    spending: Spending,
 }
 
 /// Why a worker cannot go on just now.
@@ -209,6 +216,9 @@ pub enum WorkerError {
     /// The trunk is gone.
     #[error("the repository has no branch {0}")]
     NoTrunk(String),
+    /// The agent's service does not accept its credentials: every issue would fare alike.
+    #[error("{0}")]
+    NotAuthenticated(String),
 }
 
 impl WorkerError {
@@ -216,9 +226,9 @@ impl WorkerError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Claims(ClaimError::Unauthorized(_) | ClaimError::Refused { .. }) | Self::NoTrunk(_) => {
-                false
-            }
+            Self::Claims(ClaimError::Unauthorized(_) | ClaimError::Refused { .. })
+            | Self::NoTrunk(_)
+            | Self::NotAuthenticated(_) => false,
             Self::Claims(_) => true,
             Self::Tracker(TrackerError::RateLimited { .. } | TrackerError::Other { .. }) => true,
             Self::Tracker(_) => false,
@@ -238,7 +248,7 @@ impl Worker {
             orders.claim_ttl,
             orders.rules.attempts.max_attempts,
         );
-        Self { around, orders, clerk }
+        Self { around, orders, clerk, fatigue: Fatigue::default(), spending: Spending::default() }
     }
 
     /// Returns the worker's name.

@@ -28,6 +28,13 @@ pub enum Pass {
         /// When the next issue comes out of its backoff, if one will.
         look_again_at: Option<Timestamp>,
     },
+    /// No issue is taken for now, whichever there are.
+    Resting {
+        /// Why not, in a sentence that says until when.
+        why: String,
+        /// Until when.
+        until: Timestamp,
+    },
     /// The worker was told to stop.
     Stopped,
 }
@@ -47,6 +54,12 @@ impl Worker {
         let Some(trunk) = survey.trunk.clone() else {
             return Err(WorkerError::NoTrunk(self.orders.trunk.clone()));
         };
+        if let Some(rest) = self.fatigue.rest(self.around.clock.now()) {
+            return Ok(Pass::Resting { why: rest.why, until: rest.until });
+        }
+        if let Some(spent) = self.budget_spent(&survey).await? {
+            return Ok(spent);
+        }
         let candidates = self.around.tracker.candidates(self.orders.stage).await?;
         let candidates = candidates.into_iter().map(|issue| issue.masked(&self.around.mask)).collect();
         self.take_first(candidates, &survey, &trunk, stop).await
@@ -61,7 +74,18 @@ impl Worker {
         let Some(trunk) = survey.trunk.clone() else {
             return Err(WorkerError::NoTrunk(self.orders.trunk.clone()));
         };
+        if let Some(spent) = self.budget_spent(&survey).await? {
+            return Ok(spent);
+        }
         self.take_first(vec![issue.masked(&self.around.mask)], &survey, &trunk, stop).await
+    }
+
+    /// Tells whether the day's runs have cost as much as they may.
+    async fn budget_spent(&self, survey: &Survey) -> Result<Option<Pass>, WorkerError> {
+        let Some(budget) = self.orders.daily_budget_usd else { return Ok(None) };
+        let now = self.around.clock.now();
+        let rest = self.spending.rest(&*self.around.claims, survey, budget, now).await?;
+        Ok(rest.map(|rest| Pass::Resting { why: rest.why, until: rest.until }))
     }
 
     async fn take_first(
@@ -149,6 +173,9 @@ impl Worker {
             attempt: history.failed_attempts(stage) + 1,
         };
         let record = self.run(&job, lease, survey, stop).await?;
+        if let Some(record) = &record {
+            self.fatigue.note(record, self.around.clock.now());
+        }
         Ok(Some(Pass::Worked(record.map(Box::new))))
     }
 

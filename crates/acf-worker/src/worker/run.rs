@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use acf_core::agent::{AgentOutcome, Trouble};
 use acf_core::claim::{ClaimError, ClaimState, Landing, Published, Survey, Wip};
 use acf_core::issue::IssueKey;
 use acf_core::issue_run::{Action, Conclusion, Event, IssueRun, PushOutcome};
 use acf_core::progress::{Step, What};
 use acf_core::receipt::Receipt;
-use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunRecord, Target};
+use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunId, RunRecord, Target};
 use tokio_util::sync::CancellationToken;
 
 use super::lease::Lease;
@@ -99,6 +100,7 @@ impl Worker {
                     lease.keep_during(Some(salvage), bench.run_agent(&round, stop)).await
                 }
                 Action::Wait(wait) => {
+                    let wait = spread(wait, &job.run, rounds);
                     let detail = format!("rate limited, going on in {} s", wait.as_secs());
                     tracing::info!(issue.key = %job.issue.key, wait_secs = wait.as_secs(), "{detail}");
                     self.step(job, Step::Waiting, rounds, Some(detail));
@@ -147,7 +149,12 @@ impl Worker {
                 },
                 Action::End(conclusion) => return conclusion,
             };
+            let refused_for = refused_for(&event);
             action = run.on(event);
+            if let (Action::End(Conclusion::Failed(failure)), Some(wait)) = (&mut action, refused_for) {
+                // The step machine knows of no time.
+                failure.until = self.around.clock.now().checked_add(wait).ok();
+            }
         }
     }
 
@@ -241,13 +248,14 @@ impl Worker {
                     | FailureKind::AgentTimedOut => SaveFor::GoingOn,
                     _ => SaveFor::LookingAt,
                 };
+                let counts = failure.kind.counts();
                 let mut record = self.record(job, lease, Outcome::Failed(failure), receipt());
                 // Others may have tried and failed between the poll and the claim. Where that cannot be
                 // found out, the release will hardly succeed either.
                 if let Ok(failed_before) = self.clerk.failed_attempts_by_now(&lease.held).await {
                     record.receipt.attempt = failed_before + 1;
                 }
-                record.blocked = record.receipt.attempt >= self.orders.rules.attempts.max_attempts;
+                record.blocked = counts && record.receipt.attempt >= self.orders.rules.attempts.max_attempts;
                 (record, save(bench, purpose).await)
             }
             Conclusion::Interrupted => (
@@ -351,6 +359,24 @@ async fn save(bench: Option<&dyn Bench>, purpose: SaveFor) -> Wip {
     bench.salvage().save(purpose).await.map_or(Wip::Keep, Wip::Put)
 }
 
+/// Returns for how long the agent's service refuses, if it says.
+fn refused_for(event: &Event) -> Option<Duration> {
+    match event {
+        Event::AgentEnded(AgentOutcome::Trouble(Trouble::RateLimited { retry_after })) => *retry_after,
+        _ => None,
+    }
+}
+
+/// Lengthens a wait by up to a quarter, so that workers that one service has refused together do not come
+/// back together. By how much, the run's id says: there is no other chance in a run.
+fn spread(wait: Duration, run: &RunId, nth: u32) -> Duration {
+    use std::hash::{Hash as _, Hasher as _};
+    let mut hasher = std::collections::hash_map::DefaultHasher::new();
+    (run.as_str(), nth).hash(&mut hasher);
+    let parts = u32::try_from(hasher.finish() % 1000).unwrap_or_default();
+    wait + wait / 4 / 1000 * parts
+}
+
 fn internal(reason: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Internal, reason)
 }
@@ -386,7 +412,7 @@ mod tests {
     use acf_core::issue::{Issue, IssueRef, Stage};
     use acf_core::mask::Mask;
     use acf_core::progress::Observer;
-    use acf_core::run::{RunId, WorkerId};
+    use acf_core::run::WorkerId;
     use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
     use async_trait::async_trait;
 
@@ -466,6 +492,7 @@ mod tests {
             account: "acf".into(),
             rules: Rules::default(),
             claim_ttl: held.claim.ttl(),
+            daily_budget_usd: None,
             trunk: "main".into(),
         };
         let worker = Worker::new(around, orders);
@@ -500,6 +527,16 @@ mod tests {
         let record = worker.record(&job, &lease, outcome, Receipt::default());
         let event = worker.push(&job, &mut lease, landing, record).await;
         Given { event, pushes: claims.publishes(), after_secs: clock.monotonic().as_secs() }
+    }
+
+    #[test]
+    fn waits_are_spread_over_a_quarter_more_and_are_never_shorter() {
+        let wait = Duration::from_secs(100);
+        let spread: Vec<_> = (0..200).map(|n| spread(wait, &RunId::new(format!("r{n}")), 0)).collect();
+        assert!(spread.iter().all(|spread| (wait..=wait * 5 / 4).contains(spread)));
+        let late = spread.iter().filter(|spread| **spread > wait * 9 / 8).count();
+        assert!((50..150).contains(&late), "{late} of 200 in the later half");
+        assert_eq!(super::spread(wait, &RunId::new("r1"), 1), super::spread(wait, &RunId::new("r1"), 1));
     }
 
     #[tokio::test]
