@@ -32,7 +32,7 @@ use crate::git::remote::{Credentials, Remote};
 use crate::git::todo_file::RepositoryFile;
 use crate::process::{Guard, Limits, Place};
 use crate::workbench::GitWorkbench;
-use crate::worker::{Life, Orders, Patrol, Surroundings, Worker, WorkerError};
+use crate::worker::{Hosting, Life, Orders, Patrol, Surroundings, Worker, WorkerError};
 
 /// How long an agent's preparation may take.
 const PREPARATION_TIMEOUT: Duration = Duration::from_secs(10 * 60);
@@ -319,6 +319,7 @@ pub async fn assemble(
     let around = Surroundings {
         claims: repository.claims.clone(),
         tracker: tracker.clone(),
+        hosting: Hosting::default(),
         workbench: Arc::new(workbench),
         clock,
         observer: observer.clone(),
@@ -330,6 +331,7 @@ pub async fn assemble(
         account,
         rules: settings.rules.clone(),
         claim_ttl: settings.worker.claim_ttl,
+        issue_recheck: settings.worker.issue_recheck,
         trunk: repository.trunk.clone(),
     };
     Ok(ReadyWorker { worker: Worker::new(around, orders), tracker, repository, observer })

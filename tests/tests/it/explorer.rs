@@ -101,6 +101,23 @@ fn a_plan_is_written_approved_and_implemented() {
 }
 
 #[test]
+fn work_on_a_branch_gets_one_pull_request_whatever_goes_wrong() {
+    let branch = Scenario { issues: vec![issue("ACF-1", &["needs-branch"])], ..Scenario::duel() };
+    holds(&branch.clone().with_mishaps(&MISHAPS), 1, 1);
+    holds(&Scenario { tracker: TrackerKind::Remote, ..branch }.with_mishaps(&MISHAPS), 0, 2);
+}
+
+#[test]
+fn a_person_acts_while_an_agent_is_at_work() {
+    for act in [Act::Close, Act::Reopen, Act::TakeOver, Act::DragBack] {
+        let ttl = Scenario::duel().ttl;
+        let slow = Scenario { agent_takes: ttl, ..Scenario::duel() }.with_acts(&[act]);
+        holds(&slow.clone().with_mishaps(&MISHAPS), 0, 2);
+        holds(&Scenario { tracker: TrackerKind::Remote, ..slow }, 1, 1);
+    }
+}
+
+#[test]
 fn three_workers_and_three_issues_in_random_schedules() {
     wander(0..2_000, random_scenario).expect("every invariant holds");
 }
@@ -147,4 +164,11 @@ fn a_seed_names_one_schedule() {
     let (once, again) = (wander(0..100, flawed).unwrap_err(), wander(0..100, flawed).unwrap_err());
     assert_eq!((&once.name, &once.trace), (&again.name, &again.trace));
     assert!(!once.trace.is_empty());
+}
+
+#[test]
+fn a_host_that_forgets_pull_requests_is_found_out() {
+    let branch =
+        Scenario { issues: vec![issue("ACF-1", &["needs-branch"])], ..flawed(Flaw::PullRequestsForgotten) };
+    breaks(&branch.with_mishaps(&[Mishap::Crash]), Invariant::OnePullRequest);
 }

@@ -210,6 +210,7 @@ fn orders(settings: &Settings, stage: Stage, account: String, trunk: &str) -> Or
         account,
         rules: settings.rules.clone(),
         claim_ttl: settings.worker.claim_ttl,
+        issue_recheck: settings.worker.issue_recheck,
         trunk: trunk.to_owned(),
     }
 }

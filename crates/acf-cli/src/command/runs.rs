@@ -69,6 +69,7 @@ pub(super) fn result(record: &RunRecord) -> String {
         Outcome::Failed(failure) if record.blocked => format!("blocked: {}", failure.reason),
         Outcome::Failed(failure) => format!("given back: {}", failure.reason),
         Outcome::Interrupted => "interrupted".to_owned(),
+        Outcome::Withdrawn { why } => format!("withdrawn: {why}"),
     }
 }
 

@@ -58,5 +58,9 @@ fn report(record: &RunRecord, out: &mut Out) -> anyhow::Result<Exit> {
             out.line(format!("{} was interrupted; its work is kept", record.issue))?;
             Ok(Exit::Failed)
         }
+        Outcome::Withdrawn { why } => {
+            out.line(format!("{} was withdrawn, its work is kept: {why}", record.issue))?;
+            Ok(Exit::Failed)
+        }
     }
 }

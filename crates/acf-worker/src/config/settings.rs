@@ -17,8 +17,8 @@ use super::sources::{Found, Layers};
 use super::tracker::{TodoLocation, Tracker};
 use super::variables::{
     ACF_CLAIM_TTL, ACF_EVENTS_FILE, ACF_LOG, ACF_WORKER_ID, AGENT, AGENT_COMMAND, AGENTS, FACTORY_NAME,
-    FACTORY_RUNTIME, FEATURE_BRANCHES, IMPLEMENTATION_PROMPT, INTER_ISSUE_WAIT, MAX_ATTEMPTS, NO_ISSUES_WAIT,
-    PLAN_BY_DEFAULT, PLANNING_PROMPT, REQUIRED_LABELS, RETRY_BACKOFF, STOP_GRACE, Variable,
+    FACTORY_RUNTIME, FEATURE_BRANCHES, IMPLEMENTATION_PROMPT, INTER_ISSUE_WAIT, ISSUE_RECHECK, MAX_ATTEMPTS,
+    NO_ISSUES_WAIT, PLAN_BY_DEFAULT, PLANNING_PROMPT, REQUIRED_LABELS, RETRY_BACKOFF, STOP_GRACE, Variable,
 };
 
 /// What a command cannot do without. What it can do without is validated all the same, if it is set.
@@ -100,6 +100,8 @@ pub struct WorkerSettings {
     pub inter_issue_wait: Duration,
     /// How long its claims hold without being renewed.
     pub claim_ttl: Duration,
+    /// How long it works on an issue before it looks whether the issue is still wanted.
+    pub issue_recheck: Duration,
     /// How long it may take to save its work when it is told to stop.
     pub stop_grace: Duration,
     /// Where it appends what happens in it.
@@ -247,6 +249,7 @@ fn worker(reader: &mut Reader<'_>) -> Option<WorkerSettings> {
     let no_issues_wait = reader.limit(&NO_ISSUES_WAIT);
     let inter_issue_wait = reader.wait(&INTER_ISSUE_WAIT);
     let claim_ttl = reader.limit(&ACF_CLAIM_TTL);
+    let issue_recheck = reader.limit(&ISSUE_RECHECK);
     let stop_grace = reader.wait(&STOP_GRACE);
     let log_filter = log_filter(reader);
     let id = id(reader, &ACF_WORKER_ID);
@@ -256,6 +259,7 @@ fn worker(reader: &mut Reader<'_>) -> Option<WorkerSettings> {
         no_issues_wait: no_issues_wait?,
         inter_issue_wait: inter_issue_wait?,
         claim_ttl: claim_ttl?,
+        issue_recheck: issue_recheck?,
         stop_grace: stop_grace?,
         events_file,
         log_filter: log_filter?,

@@ -208,6 +208,8 @@ variables! {
     NO_ISSUES_WAIT = Variable::of(Worker, Duration).default("60");
     /// The wait between two issues.
     INTER_ISSUE_WAIT = Variable::of(Worker, Duration).default("0");
+    /// How long a worker works on an issue before it looks whether the issue is still to be worked on.
+    ISSUE_RECHECK = Variable::of(Worker, Duration).default("5m");
     /// How long a claim holds without being renewed; the issues of a worker that died wait that long.
     ACF_CLAIM_TTL = Variable::of(Worker, Duration).default("30m");
     /// How long a worker that is told to stop may take to save its work.

@@ -7,6 +7,7 @@ mod hand_out;
 mod lease;
 mod patrol;
 mod poll;
+mod recheck;
 mod report;
 mod run;
 mod settle;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use acf_core::claim::{ClaimError, ClaimStore, Version};
 use acf_core::clock::Clock;
 use acf_core::eligibility::Rules;
+use acf_core::git_host::{GitHost, GitHostError};
 use acf_core::issue::{Issue, Stage};
 use acf_core::issue_run::{Event, Round, Terms};
 use acf_core::progress::Observer;
@@ -28,6 +30,8 @@ use acf_core::run::{CommitId, Failure, RunId, Target, WorkerId};
 use acf_core::tracker::{Tracker, TrackerError};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
+
+use crate::git::pages::Pages;
 
 pub use hand_out::hand_out;
 pub use patrol::{Ending, Life, Patrol, chain};
@@ -127,6 +131,8 @@ pub struct Surroundings {
     pub claims: Arc<dyn ClaimStore>,
     /// The issues.
     pub tracker: Arc<dyn Tracker>,
+    /// The place where the repository lives, besides git.
+    pub hosting: Hosting,
     /// Where runs are worked on.
     pub workbench: Arc<dyn Workbench>,
     /// The time.
@@ -135,6 +141,24 @@ pub struct Surroundings {
     pub observer: Arc<dyn Observer>,
     /// Makes ids for runs.
     pub run_ids: RunIds,
+}
+
+/// The place where the repository lives, as far as acf knows it: what git itself has no words for.
+#[derive(Clone, Default)]
+pub struct Hosting {
+    /// Where pull requests are opened; `None` on a host that acf opens none on.
+    pub pull_requests: Option<PullRequests>,
+    /// The pages where people look at files; `None` where there are none, or they are not known.
+    pub pages: Option<Pages>,
+}
+
+/// Where pull requests are opened.
+#[derive(Clone)]
+pub struct PullRequests {
+    /// The host.
+    pub host: Arc<dyn GitHost>,
+    /// The branch that work is to be merged into.
+    pub base: String,
 }
 
 /// What a worker is told to do.
@@ -150,6 +174,8 @@ pub struct Orders {
     pub rules: Rules,
     /// How long its claims hold.
     pub claim_ttl: Duration,
+    /// How long it works on an issue before it looks whether the issue is still wanted.
+    pub issue_recheck: Duration,
     /// The name of the trunk.
     pub trunk: String,
 }
@@ -169,6 +195,7 @@ pub struct Clerk {
     worker: WorkerId,
     claim_ttl: Duration,
     max_attempts: u32,
+    hosting: Hosting,
     seen: Mutex<HashMap<String, Seen>>,
 }
 
@@ -183,7 +210,14 @@ impl Clerk {
         claim_ttl: Duration,
         max_attempts: u32,
     ) -> Self {
-        Self { claims, tracker, clock, worker, claim_ttl, max_attempts, seen: Mutex::default() }
+        let (hosting, seen) = (Hosting::default(), Mutex::default());
+        Self { claims, tracker, clock, worker, claim_ttl, max_attempts, hosting, seen }
+    }
+
+    /// Returns the clerk as it leads people to pull requests and pages, too.
+    #[must_use]
+    pub fn with_hosting(self, hosting: Hosting) -> Self {
+        Self { hosting, ..self }
     }
 }
 
@@ -203,6 +237,9 @@ pub enum WorkerError {
     /// The tracker cannot be read or written.
     #[error("cannot work with the tracker")]
     Tracker(#[from] TrackerError),
+    /// The host cannot be told of a pull request.
+    #[error("cannot open a pull request")]
+    Host(#[from] GitHostError),
     /// The trunk is gone.
     #[error("the repository has no branch {0}")]
     NoTrunk(String),
@@ -216,7 +253,7 @@ impl WorkerError {
             Self::Claims(ClaimError::Unauthorized(_) | ClaimError::Refused { .. }) | Self::NoTrunk(_) => {
                 false
             }
-            Self::Claims(_) => true,
+            Self::Claims(_) | Self::Host(_) => true,
             Self::Tracker(TrackerError::RateLimited { .. } | TrackerError::Other { .. }) => true,
             Self::Tracker(_) => false,
         }
@@ -234,7 +271,8 @@ impl Worker {
             orders.worker.clone(),
             orders.claim_ttl,
             orders.rules.attempts.max_attempts,
-        );
+        )
+        .with_hosting(around.hosting.clone());
         Self { around, orders, clerk }
     }
 

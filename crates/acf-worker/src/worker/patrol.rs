@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use acf_core::git_host::GitHostError;
 use acf_core::progress::What;
 use acf_core::tracker::TrackerError;
 use tokio_util::sync::CancellationToken;
@@ -122,7 +123,9 @@ impl Worker {
 }
 
 fn error_wait(error: &WorkerError, errors_before: u32) -> Duration {
-    if let WorkerError::Tracker(TrackerError::RateLimited { retry_after }) = error {
+    if let WorkerError::Tracker(TrackerError::RateLimited { retry_after })
+    | WorkerError::Host(GitHostError::RateLimited { retry_after }) = error
+    {
         return *retry_after;
     }
     FIRST_ERROR_WAIT.saturating_mul(2u32.saturating_pow(errors_before)).min(LONGEST_ERROR_WAIT)

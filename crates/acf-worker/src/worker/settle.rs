@@ -58,7 +58,7 @@ impl Clerk {
             match self.settle_one(claim, version, survey).await {
                 Ok(one) => settled.extend(one),
                 // One issue that the tracker will not change must not keep anybody from the others.
-                Err(WorkerError::Tracker(error)) => {
+                Err(error @ (WorkerError::Tracker(_) | WorkerError::Host(_))) => {
                     let why = chain(&error);
                     tracing::warn!(issue.key = %claim.issue, "cannot settle issue `{}` yet: {why}", claim.issue);
                 }

@@ -1,17 +1,23 @@
-//! A clock and a claim store for the unit tests of leases and runs; they know no git and no time.
+//! A clock, a claim store and a worker of them for unit tests; they know no git and no time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use acf_core::claim::{
     Claim, ClaimError, ClaimStore, Held, Landing, Published, RemoteSays, Survey, Version, Wip,
 };
 use acf_core::clock::Clock;
-use acf_core::issue::{Issue, Stage, Status};
-use acf_core::run::{CommitId, RunId, RunRecord, WorkerId};
+use acf_core::eligibility::Rules;
+use acf_core::issue::{Issue, IssueRef, Stage, Status};
+use acf_core::progress::{Observer, What};
+use acf_core::run::{CommitId, Failure, RunId, RunRecord, WorkerId};
+use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{Bench, Hosting, Job, Orders, Surroundings, Workbench, Worker};
 
 /// A clock that whoever sleeps moves on.
 #[derive(Default)]
@@ -134,4 +140,72 @@ pub(super) fn held(ttl_secs: u64) -> Held {
     let (now, ttl) = (Timestamp::UNIX_EPOCH, Duration::from_secs(ttl_secs));
     let claim = Claim::new(&issue, Stage::Implementation, worker, run, now, ttl);
     Held { claim, version: Version::new("v1"), runs: None, wip: None }
+}
+
+/// Ports that a test has nothing to do with.
+pub(super) struct Unasked;
+
+#[async_trait]
+impl Tracker for Unasked {
+    fn kind(&self) -> &'static str {
+        unreachable!("nobody asks the tracker")
+    }
+
+    async fn whoami(&self) -> Result<String, TrackerError> {
+        unreachable!("nobody asks the tracker")
+    }
+
+    async fn candidates(&self, _: Stage) -> Result<Vec<Issue>, TrackerError> {
+        unreachable!("nobody asks the tracker")
+    }
+
+    async fn list(&self) -> Result<Vec<Issue>, TrackerError> {
+        unreachable!("nobody asks the tracker")
+    }
+
+    async fn issue(&self, _: &IssueRef) -> Result<Issue, TrackerError> {
+        unreachable!("nobody asks the tracker")
+    }
+
+    async fn apply_if(&self, _: &IssueRef, _: Condition<'_>, _: &[Change]) -> Result<Applied, TrackerError> {
+        unreachable!("nobody asks the tracker")
+    }
+}
+
+#[async_trait]
+impl Workbench for Unasked {
+    async fn open(&self, _: &Job, _: &CancellationToken) -> Result<Box<dyn Bench>, Failure> {
+        unreachable!("nobody opens a checkout")
+    }
+}
+
+impl Observer for Unasked {
+    fn note(&self, _: What) {}
+}
+
+/// Makes a worker of those ports; it has no workbench, and nobody watches it.
+pub(super) fn worker_with(
+    claims: Arc<dyn ClaimStore>,
+    tracker: Arc<dyn Tracker>,
+    clock: Arc<dyn Clock>,
+) -> Worker {
+    let around = Surroundings {
+        claims,
+        tracker,
+        hosting: Hosting::default(),
+        workbench: Arc::new(Unasked),
+        clock,
+        observer: Arc::new(Unasked),
+        run_ids: Arc::new(|| RunId::new("r1")),
+    };
+    let orders = Orders {
+        worker: WorkerId::new("w1"),
+        stage: Stage::Implementation,
+        account: "acf".into(),
+        rules: Rules::default(),
+        claim_ttl: Duration::from_secs(60 * 60),
+        issue_recheck: Duration::from_secs(5 * 60),
+        trunk: "main".into(),
+    };
+    Worker::new(around, orders)
 }
