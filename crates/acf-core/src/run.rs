@@ -105,6 +105,9 @@ pub enum FailureKind {
     Conflict,
     /// The remote refuses the work.
     PushRefused,
+    /// The tracker does not take what a run changes in its issue: there is no such transition, say, or the
+    /// account cannot be assigned.
+    TrackerRefused,
     /// The repository's set-up commands, policy or prompt do not work.
     Setup,
     /// The worker was killed, or vanished.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use acf_core::claim::Claim;
+use acf_core::clock::Clock;
 use acf_core::comment::{self, Leads, Review};
 use acf_core::git_host::GitHostError;
-use acf_core::issue::{Issue, IssueRef};
+use acf_core::issue::{Issue, IssueKey, IssueRef};
 use acf_core::run::{Outcome, RunRecord};
 use acf_core::tracker::{Applied, Change, TrackerError};
 
@@ -13,7 +14,7 @@ use super::lease::Lease;
 use super::patrol::chain;
 use super::{Clerk, PullRequests, WorkerError};
 
-/// How often the tracker is told again when it cannot be reached.
+/// How often the tracker is tried when it cannot be reached.
 const TRIES: u32 = 4;
 /// The wait before the second time; it doubles.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
@@ -30,22 +31,13 @@ impl Clerk {
     /// [`WorkerError::Claims`] when the claim is no longer held, the last [`TrackerError`] or
     /// [`GitHostError`] when telling failed several times.
     pub(super) async fn tell(&self, record: &RunRecord, lease: &mut Lease) -> Result<(), WorkerError> {
-        let mut wait = FIRST_WAIT;
-        for _ in 1..TRIES {
-            let error = match self.tell_once(record, lease).await {
+        let mut patience = Patience::default();
+        loop {
+            match self.tell_once(record, lease).await {
                 Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            let Some(patience) = patience(&error, wait) else { return Err(error) };
-            let (issue, cause) = (&record.issue, chain(&error));
-            tracing::warn!(
-                issue.key = %issue, wait_secs = patience.as_secs(),
-                "cannot report on issue `{issue}` yet, trying again in {} s: {cause}", patience.as_secs()
-            );
-            self.clock.sleep(patience).await;
-            wait *= 2;
+                Err(error) => patience.wait(&*self.clock, &record.issue, error).await?,
+            }
         }
-        self.tell_once(record, lease).await
     }
 
     async fn tell_once(&self, record: &RunRecord, lease: &mut Lease) -> Result<(), WorkerError> {
@@ -130,8 +122,43 @@ impl Clerk {
     }
 }
 
-/// Returns how long to wait before telling again; `None` where waiting that long, or at all, is of no use.
-fn patience(error: &WorkerError, wait: Duration) -> Option<Duration> {
+/// How often and how long a tracker or a host that does not answer has been waited for.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    failed_tries: u32,
+}
+
+impl Patience {
+    /// Tells whether something has been tried in vain already.
+    pub(super) fn is_tried(&self) -> bool {
+        self.failed_tries > 0
+    }
+
+    /// Waits before the next try at an issue.
+    ///
+    /// # Errors
+    /// That very error, where it was the last try, or waiting that long, or at all, is of no use.
+    pub(super) async fn wait(
+        &mut self,
+        clock: &dyn Clock,
+        issue: &IssueKey,
+        error: WorkerError,
+    ) -> Result<(), WorkerError> {
+        let wait = wait_after(&error, FIRST_WAIT * 2u32.pow(self.failed_tries));
+        self.failed_tries += 1;
+        let Some(wait) = wait.filter(|_| self.failed_tries < TRIES) else { return Err(error) };
+        let (wait_secs, cause) = (wait.as_secs(), chain(&error));
+        tracing::warn!(
+            issue.key = %issue, wait_secs,
+            "cannot change issue `{issue}` yet, trying again in {wait_secs} s: {cause}"
+        );
+        clock.sleep(wait).await;
+        Ok(())
+    }
+}
+
+/// Returns how long to wait after that error; `None` where waiting is of no use.
+fn wait_after(error: &WorkerError, wait: Duration) -> Option<Duration> {
     match error {
         WorkerError::Tracker(TrackerError::RateLimited { retry_after })
         | WorkerError::Host(GitHostError::RateLimited { retry_after }) => {

@@ -68,6 +68,19 @@ impl Worker {
         }
     }
 
+    /// Ends a run that failed before there was anything to work on.
+    pub(super) async fn fail_at_once(
+        &self,
+        job: &Job,
+        lease: Lease,
+        failure: Failure,
+    ) -> Result<Option<RunRecord>, WorkerError> {
+        match self.conclude(job, &lease, Conclusion::Failed(failure), None).await {
+            Some((record, wip)) => self.report(job, lease, record, &wip).await,
+            None => Ok(self.dropped(job)),
+        }
+    }
+
     /// Performs actions until the step machine says that the run is over.
     async fn drive(
         &self,
