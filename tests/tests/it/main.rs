@@ -13,4 +13,5 @@ mod sandbox;
 mod todo_in_repository;
 mod tracker_contract;
 mod verbs;
+mod withdrawal;
 mod workspace;
