@@ -353,9 +353,85 @@ pub(crate) fn wait_until(at: Option<Timestamp>, now: Timestamp, longest: Duratio
 
 #[cfg(test)]
 mod tests {
-    use acf_core::eligibility::Finding;
+    use std::sync::Arc;
 
+    use acf_core::clock::Clock as _;
+    use acf_core::eligibility::Finding;
+    use acf_core::issue::Status;
+    use acf_core::run::Outcome;
+
+    use super::super::stubs::{self, Failing, Granted, Moved, Stubborn, worker_with};
     use super::*;
+
+    fn no_route() -> TrackerError {
+        TrackerError::other("cannot reach the tracker", "no route")
+    }
+
+    /// Takes and confirms an issue while the tracker fails like that. Returns what came of it, the issue as
+    /// the tracker has it then, and after how many seconds.
+    async fn confirm(
+        failures: impl IntoIterator<Item = Failing>,
+    ) -> (Result<Confirmed, WorkerError>, Issue, u64) {
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), failures));
+        let (claims, clock) = (Arc::new(Granted::default()), Arc::new(Moved::default()));
+        let worker = worker_with(claims.clone(), tracker.clone(), clock.clone());
+        let mut held = stubs::held(60 * 60);
+        held.claim = held.claim.in_name_of("acf");
+        let mut lease = Lease::new(held, claims, clock.clone(), Duration::ZERO);
+        let confirmed = worker.confirm(&stubs::issue(), &mut lease).await;
+        (confirmed, tracker.now(), clock.monotonic().as_secs())
+    }
+
+    #[tokio::test]
+    async fn a_tracker_that_does_not_answer_is_asked_again_before_an_issue_is_given_up() {
+        let failures = [Failing::Before(no_route()), Failing::AfterOne(no_route())];
+        let (confirmed, now, after_secs) = confirm(failures).await;
+        let Ok(Confirmed::Taken(found)) = confirmed else { panic!("it was not taken") };
+        assert_eq!(*found, stubs::issue(), "it is as it was found before the first try");
+        assert_eq!((now.status, now.assignee.as_deref()), (Status::InProgress, Some("acf")));
+        assert_eq!(after_secs, 2 + 4);
+    }
+
+    #[tokio::test]
+    async fn a_tracker_that_stays_away_is_left_to_whoever_settles_the_claim() {
+        let (confirmed, _, after_secs) = confirm([0; 4].map(|_| Failing::AfterOne(no_route()))).await;
+        assert!(matches!(confirmed, Err(WorkerError::Tracker(TrackerError::Other { .. }))));
+        assert_eq!(after_secs, 2 + 4 + 8);
+    }
+
+    #[tokio::test]
+    async fn a_tracker_that_says_how_long_to_wait_is_believed_up_to_a_minute() {
+        let limited =
+            |secs| Failing::Before(TrackerError::RateLimited { retry_after: Duration::from_secs(secs) });
+        let (confirmed, _, after_secs) = confirm([limited(50)]).await;
+        assert!(matches!(confirmed, Ok(Confirmed::Taken(_))));
+        assert_eq!(after_secs, 50);
+        let (confirmed, _, after_secs) = confirm([limited(61)]).await;
+        assert!(matches!(confirmed, Err(WorkerError::Tracker(TrackerError::RateLimited { .. }))));
+        assert_eq!(after_secs, 0);
+    }
+
+    #[tokio::test]
+    async fn an_issue_that_the_tracker_does_not_change_is_a_failed_run_and_not_the_end_of_the_worker() {
+        let refusal = || TrackerError::Impossible("no transition leads to In Progress".into());
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), [Failing::AfterOne(refusal())]));
+        let claims = Arc::new(Granted::default());
+        let worker = worker_with(claims.clone(), tracker.clone(), Arc::new(Moved::default()));
+
+        let pass = worker.pass(&CancellationToken::new()).await.unwrap();
+
+        let Pass::Worked(Some(record)) = pass else { panic!("{pass:?}") };
+        let Outcome::Failed(failure) = &record.outcome else { panic!("{record:?}") };
+        assert_eq!(failure.kind, FailureKind::TrackerRefused);
+        assert_eq!(claims.released(), [Some(*record)]);
+        assert_eq!(tracker.now(), stubs::issue(), "it is given back");
+        let comments = tracker.comments();
+        assert_eq!(comments.len(), 1);
+        assert!(
+            comments[0].starts_with("acf gave this back: no transition leads to In Progress. "),
+            "{comments:?}"
+        );
+    }
 
     fn verdict(says: &str) -> Verdict {
         Verdict { findings: vec![Finding { ok: false, says: says.into(), remedy: None }] }

@@ -76,7 +76,7 @@ mod tests {
     use acf_core::tracker::{Applied, Change, Condition, Tracker};
     use async_trait::async_trait;
 
-    use super::super::stubs::{Answer, Moved, Renewals, held, worker_with};
+    use super::super::stubs::{self, Answer, Moved, Renewals, held, worker_with};
     use super::*;
 
     const RECHECK: Duration = Duration::from_secs(300);
@@ -119,18 +119,7 @@ mod tests {
     }
 
     fn issue(status: Status) -> Issue {
-        let claim = held(60).claim;
-        Issue {
-            key: claim.issue,
-            summary: claim.summary,
-            description: String::new(),
-            status,
-            assignee: None,
-            labels: Default::default(),
-            url: None,
-            blocked_by: Vec::new(),
-            identity: None,
-        }
+        Issue { status, ..stubs::issue() }
     }
 
     /// Works for so long while the tracker answers like this. Returns what came of it, when it ended, and

@@ -1,6 +1,6 @@
 //! A clock, a claim store and a worker of them for unit tests; they know no git and no time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -124,8 +124,146 @@ impl ClaimStore for Renewals {
     }
 }
 
-pub(super) fn held(ttl_secs: u64) -> Held {
-    let issue = Issue {
+/// Grants and keeps every claim, and remembers what was released with it.
+#[derive(Default)]
+pub(super) struct Granted(Mutex<Vec<Option<RunRecord>>>);
+
+impl Granted {
+    /// Returns the records that claims were released with.
+    pub(super) fn released(&self) -> Vec<Option<RunRecord>> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl ClaimStore for Granted {
+    async fn survey(&self) -> Result<Survey, ClaimError> {
+        Ok(Survey { trunk: Some(CommitId::new("base")), ..Survey::default() })
+    }
+
+    async fn read_claims(
+        &self,
+        _: &BTreeMap<String, Version>,
+    ) -> Result<BTreeMap<Version, Claim>, ClaimError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn read_runs(
+        &self,
+        _: &BTreeMap<String, Version>,
+    ) -> Result<BTreeMap<String, Vec<RunRecord>>, ClaimError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn take(&self, claim: Claim, _: Option<&Version>, _: &Survey) -> Result<Held, ClaimError> {
+        Ok(Held { claim, version: Version::new("v1"), runs: None, wip: None })
+    }
+
+    async fn renew(&self, held: &Held, now: Timestamp, _: Option<&CommitId>) -> Result<Held, ClaimError> {
+        Ok(Held { claim: held.claim.renewed(now), ..held.clone() })
+    }
+
+    async fn publish(&self, _: &Held, _: Claim, _: &Landing) -> Result<Published, ClaimError> {
+        unreachable!("there is nothing to be published")
+    }
+
+    async fn release(&self, _: &Held, record: Option<&RunRecord>, _: &Wip) -> Result<(), ClaimError> {
+        self.0.lock().unwrap().push(record.cloned());
+        Ok(())
+    }
+}
+
+/// A tracker with one issue, whose changes fail in turn as it is told, before they have any effect or
+/// after the first one.
+pub(super) struct Stubborn {
+    issue: Mutex<Issue>,
+    failures: Mutex<VecDeque<Failing>>,
+    comments: Mutex<Vec<String>>,
+}
+
+/// How a tracker fails to make changes.
+pub(super) enum Failing {
+    /// Nothing was changed.
+    Before(TrackerError),
+    /// The first of the changes was made.
+    AfterOne(TrackerError),
+}
+
+impl Stubborn {
+    pub(super) fn new(issue: Issue, failures: impl IntoIterator<Item = Failing>) -> Self {
+        let failures = Mutex::new(failures.into_iter().collect());
+        Self { issue: Mutex::new(issue), failures, comments: Mutex::default() }
+    }
+
+    /// Returns the issue as it is now.
+    pub(super) fn now(&self) -> Issue {
+        self.issue.lock().unwrap().clone()
+    }
+
+    /// Returns what was said.
+    pub(super) fn comments(&self) -> Vec<String> {
+        self.comments.lock().unwrap().clone()
+    }
+
+    fn change(&self, change: &Change) {
+        let mut issue = self.issue.lock().unwrap();
+        match change {
+            Change::Assign(account) => issue.assignee = Some(account.clone()),
+            Change::Unassign => issue.assignee = None,
+            Change::Transition(status) => issue.status = status.clone(),
+            Change::AddLabel(label) => _ = issue.labels.insert(label.clone()),
+            Change::RemoveLabel(label) => _ = issue.labels.remove(label),
+            Change::Comment { body, .. } => self.comments.lock().unwrap().push(body.clone()),
+        }
+    }
+}
+
+#[async_trait]
+impl Tracker for Stubborn {
+    fn kind(&self) -> &'static str {
+        "stubborn"
+    }
+
+    async fn whoami(&self) -> Result<String, TrackerError> {
+        Ok("acf".into())
+    }
+
+    async fn candidates(&self, _: Stage) -> Result<Vec<Issue>, TrackerError> {
+        Ok(vec![self.now()])
+    }
+
+    async fn list(&self) -> Result<Vec<Issue>, TrackerError> {
+        Ok(vec![self.now()])
+    }
+
+    async fn issue(&self, _: &IssueRef) -> Result<Issue, TrackerError> {
+        Ok(self.now())
+    }
+
+    async fn apply_if(
+        &self,
+        _: &IssueRef,
+        condition: Condition<'_>,
+        changes: &[Change],
+    ) -> Result<Applied, TrackerError> {
+        let found = Box::new(self.now());
+        if !condition(&found) {
+            return Ok(Applied::No(found));
+        }
+        match self.failures.lock().unwrap().pop_front() {
+            Some(Failing::Before(error)) => return Err(error),
+            Some(Failing::AfterOne(error)) => {
+                self.change(&changes[0]);
+                return Err(error);
+            }
+            None => changes.iter().for_each(|change| self.change(change)),
+        }
+        Ok(Applied::Yes(found))
+    }
+}
+
+pub(super) fn issue() -> Issue {
+    Issue {
         key: "TODO-3".parse().unwrap(),
         summary: "Say hello".into(),
         description: String::new(),
@@ -135,7 +273,11 @@ pub(super) fn held(ttl_secs: u64) -> Held {
         url: None,
         blocked_by: Vec::new(),
         identity: None,
-    };
+    }
+}
+
+pub(super) fn held(ttl_secs: u64) -> Held {
+    let issue = issue();
     let (worker, run) = (WorkerId::new("w1"), RunId::new("r1"));
     let (now, ttl) = (Timestamp::UNIX_EPOCH, Duration::from_secs(ttl_secs));
     let claim = Claim::new(&issue, Stage::Implementation, worker, run, now, ttl);
