@@ -36,6 +36,7 @@ use crate::git::pages::Pages;
 pub use hand_out::hand_out;
 pub use patrol::{Ending, Life, Patrol, chain};
 pub use poll::{Pass, explain};
+use settle::Left;
 pub use settle::Settled;
 
 /// What one run is about.
@@ -197,6 +198,7 @@ pub struct Clerk {
     max_attempts: u32,
     hosting: Hosting,
     seen: Mutex<HashMap<String, Seen>>,
+    left: Mutex<HashMap<String, Left>>,
 }
 
 impl Clerk {
@@ -210,8 +212,8 @@ impl Clerk {
         claim_ttl: Duration,
         max_attempts: u32,
     ) -> Self {
-        let (hosting, seen) = (Hosting::default(), Mutex::default());
-        Self { claims, tracker, clock, worker, claim_ttl, max_attempts, hosting, seen }
+        let (hosting, seen, left) = (Hosting::default(), Mutex::default(), Mutex::default());
+        Self { claims, tracker, clock, worker, claim_ttl, max_attempts, hosting, seen, left }
     }
 
     /// Returns the clerk as it leads people to pull requests and pages, too.

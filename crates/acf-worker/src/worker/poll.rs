@@ -8,7 +8,8 @@ use acf_core::clock::Clock;
 use acf_core::eligibility::{ClaimView, Rules, Verdict, judge, judge_issue, target};
 use acf_core::issue::{Issue, Stage};
 use acf_core::progress::What;
-use acf_core::run::{CommitId, Failure, FailureKind, History, RunRecord};
+use acf_core::receipt::Receipt;
+use acf_core::run::{CommitId, Failure, FailureKind, History, Outcome, RunRecord};
 use acf_core::tracker::{Applied, Change, TrackerError};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -171,7 +172,12 @@ impl Worker {
             }
             // Whether the tracker took the changes is not known: the claim stays until it is settled,
             // which gives the issue back.
-            Err(error) => return Err(error),
+            Err(error) => {
+                let nothing_done =
+                    self.record(&job(issue, None), &lease, Outcome::Interrupted, Receipt::default());
+                self.clerk.leave(&lease.held, nothing_done, Wip::Keep);
+                return Err(error);
+            }
         };
         Ok(Some(Pass::Worked(record.map(Box::new))))
     }
@@ -358,7 +364,6 @@ mod tests {
     use acf_core::clock::Clock as _;
     use acf_core::eligibility::Finding;
     use acf_core::issue::Status;
-    use acf_core::run::Outcome;
 
     use super::super::stubs::{self, Failing, Granted, Moved, Stubborn, worker_with};
     use super::*;
@@ -409,6 +414,24 @@ mod tests {
         let (confirmed, _, after_secs) = confirm([limited(61)]).await;
         assert!(matches!(confirmed, Err(WorkerError::Tracker(TrackerError::RateLimited { .. }))));
         assert_eq!(after_secs, 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_silent_tracker_may_have_taken_is_given_back_once_it_answers_and_is_no_attempt() {
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), [0; 4].map(|_| Failing::AfterOne(no_route()))));
+        let claims = Arc::new(Granted::default());
+        let worker = worker_with(claims.clone(), tracker.clone(), Arc::new(Moved::default()));
+        let stop = CancellationToken::new();
+        worker.pass(&stop).await.unwrap_err();
+        assert_eq!((tracker.now().status, claims.released()), (Status::InProgress, vec![]));
+
+        let settled = worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap();
+
+        assert_eq!(settled.len(), 1);
+        assert_eq!(settled[0].record.outcome, Outcome::Interrupted);
+        assert_eq!(tracker.now(), stubs::issue(), "it is given back");
+        assert_eq!(tracker.comments(), [""; 0]);
+        assert_eq!(worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap(), []);
     }
 
     #[tokio::test]

@@ -310,8 +310,11 @@ impl Worker {
             Ok(()) => {}
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(self.dropped(job)),
             Err(WorkerError::Claims(error)) => return Err(self.kept(job, wip, error).into()),
-            // The claim stays: whoever settles it tells the tracker.
-            Err(error) => return Err(error),
+            // The claim stays: the next pass settles it, or whoever finds it.
+            Err(error) => {
+                self.clerk.leave(&lease.held, record, wip.clone());
+                return Err(error);
+            }
         }
         let mut released = self.around.claims.release(&lease.held, Some(&record), wip).await;
         if let (Err(ClaimError::Refused { .. } | ClaimError::Other { .. }), Wip::Put(commit)) =
@@ -358,7 +361,7 @@ impl Worker {
         self.around.observer.note(What::Step { issue: job.issue.key.clone(), step, round, detail });
     }
 
-    fn record(&self, job: &Job, lease: &Lease, outcome: Outcome, receipt: Receipt) -> RunRecord {
+    pub(super) fn record(&self, job: &Job, lease: &Lease, outcome: Outcome, receipt: Receipt) -> RunRecord {
         let started_at = lease.held.claim.started_at;
         let ended_at = self.around.clock.now();
         let duration_ms = ended_at.duration_since(started_at).as_millis();

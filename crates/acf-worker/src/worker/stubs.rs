@@ -124,28 +124,44 @@ impl ClaimStore for Renewals {
     }
 }
 
-/// Grants and keeps every claim, and remembers what was released with it.
+/// Grants every claim on the one issue, keeps it, and remembers what it was released with.
 #[derive(Default)]
-pub(super) struct Granted(Mutex<Vec<Option<RunRecord>>>);
+pub(super) struct Granted {
+    held: Mutex<Option<Claim>>,
+    released: Mutex<Vec<Option<RunRecord>>>,
+}
 
 impl Granted {
     /// Returns the records that claims were released with.
     pub(super) fn released(&self) -> Vec<Option<RunRecord>> {
-        self.0.lock().unwrap().clone()
+        self.released.lock().unwrap().clone()
+    }
+
+    fn version(claim: &Claim) -> Version {
+        Version::new(format!("{} of {}", claim.generation, claim.run))
+    }
+
+    fn hold(&self, claim: Claim) -> Held {
+        let version = Self::version(&claim);
+        *self.held.lock().unwrap() = Some(claim.clone());
+        Held { claim, version, runs: None, wip: None }
     }
 }
 
 #[async_trait]
 impl ClaimStore for Granted {
     async fn survey(&self) -> Result<Survey, ClaimError> {
-        Ok(Survey { trunk: Some(CommitId::new("base")), ..Survey::default() })
+        let held = self.held.lock().unwrap();
+        let claims = held.iter().map(|claim| (claim.issue.slug().to_owned(), Self::version(claim))).collect();
+        Ok(Survey { trunk: Some(CommitId::new("base")), claims, ..Survey::default() })
     }
 
     async fn read_claims(
         &self,
         _: &BTreeMap<String, Version>,
     ) -> Result<BTreeMap<Version, Claim>, ClaimError> {
-        Ok(BTreeMap::new())
+        let held = self.held.lock().unwrap();
+        Ok(held.iter().map(|claim| (Self::version(claim), claim.clone())).collect())
     }
 
     async fn read_runs(
@@ -156,11 +172,11 @@ impl ClaimStore for Granted {
     }
 
     async fn take(&self, claim: Claim, _: Option<&Version>, _: &Survey) -> Result<Held, ClaimError> {
-        Ok(Held { claim, version: Version::new("v1"), runs: None, wip: None })
+        Ok(self.hold(claim))
     }
 
     async fn renew(&self, held: &Held, now: Timestamp, _: Option<&CommitId>) -> Result<Held, ClaimError> {
-        Ok(Held { claim: held.claim.renewed(now), ..held.clone() })
+        Ok(self.hold(held.claim.renewed(now)))
     }
 
     async fn publish(&self, _: &Held, _: Claim, _: &Landing) -> Result<Published, ClaimError> {
@@ -168,7 +184,8 @@ impl ClaimStore for Granted {
     }
 
     async fn release(&self, _: &Held, record: Option<&RunRecord>, _: &Wip) -> Result<(), ClaimError> {
-        self.0.lock().unwrap().push(record.cloned());
+        *self.held.lock().unwrap() = None;
+        self.released.lock().unwrap().push(record.cloned());
         Ok(())
     }
 }
