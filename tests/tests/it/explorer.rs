@@ -1,8 +1,8 @@
 //! The invariants of claims, over the schedules that the explorer can think of.
 //!
-//! The bounds are what some seconds allow: 1,515 schedules of a race with four preemptions, 2,247 with one
-//! preemption and one mishap, 14,106 with two mishaps, 17,210 of planning, 15,000 with people, 2,000 at
-//! random. Deeper ones were tried by hand: two preemptions and a mishap (17,000), one preemption and two
+//! The bounds are what some seconds allow: 1,733 schedules of a race with four preemptions, 2,546 with one
+//! preemption and one mishap, 16,120 with two mishaps, 19,380 of planning, 9,580 of pull requests, 38,000
+//! with people, 2,000 at random. Deeper ones were tried by hand: two preemptions and a mishap (17,000), one preemption and two
 //! crashes or freezes (79,000), and 40,000 at random.
 
 use std::time::Duration;
