@@ -1,5 +1,4 @@
 //! A worker that finds nothing to take says why, and says it once.
-#![expect(clippy::unwrap_used, reason = "all of this runs in tests only")]
 
 use std::fs;
 

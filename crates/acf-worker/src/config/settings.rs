@@ -9,10 +9,13 @@ use acf_core::mask::Mask;
 use acf_core::run::{AttemptLimits, WorkerId};
 use tracing_subscriber::EnvFilter;
 
+use crate::git::pages::Location;
+
 use super::directories::Directories;
+use super::github::{self, Access, GitHub};
 use super::problems::Problems;
 use super::reader::Reader;
-use super::repository::Repository;
+use super::repository::{DefaultUrl, Repository, Wanted};
 use super::sources::{Found, Layers};
 use super::tracker::{TodoLocation, Tracker};
 use super::variables::{
@@ -41,6 +44,10 @@ pub struct Settings {
     pub tracker: Tracker,
     /// Where work goes; there from [`Need::Repository`] on, and where the tracker is in it.
     pub repository: Option<Repository>,
+    /// Where pull requests are opened; `None` for a repository that is not on GitHub, or without a token.
+    pub pull_requests: Option<GitHub>,
+    /// The host that `GITHUB_API_URL` belongs to: its repositories have GitHub's pages, whatever its name.
+    pub github_host: String,
     /// Who does the work; there with [`Need::Worker`].
     pub agent: Option<AgentChoice>,
     /// Which issues are taken.
@@ -172,13 +179,20 @@ fn tracker_name(layers: &Layers) -> &'static str {
 // another one.
 
 fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
-    let tracker = Tracker::read(reader);
+    let access = Access::read(reader);
+    let tracker = Tracker::read(reader, &access);
     let in_repository = matches!(
         &tracker,
         Some(Tracker::Todo(todo)) if matches!(todo.location, TodoLocation::InRepository(_))
     );
     let needs_repository = matches!(need, Need::Repository | Need::Worker);
-    let repository = Repository::read(reader, needs_repository, in_repository);
+    let default_url = match Tracker::chosen_name(reader.layers()) {
+        "github" => DefaultUrl::Project(github::default_repository_url(reader, &access)),
+        _ => DefaultUrl::None,
+    };
+    let wanted = Wanted { needed: needs_repository, holds_tracker: in_repository, default_url };
+    let repository = Repository::read(reader, wanted, &access);
+    let pull_requests = repository.as_ref().and_then(|repository| pull_requests(repository, &access));
     let agent = agent(reader, matches!(need, Need::Agent | Need::Worker));
     let rules = rules(reader);
     let prompts = Prompts {
@@ -189,12 +203,26 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
     Some(Settings {
         tracker: tracker?,
         repository,
+        pull_requests,
+        github_host: access.host()?,
         agent,
         rules: rules?,
         prompts,
         worker: worker?,
         mask: reader.mask(),
         warnings: reader.warnings(),
+    })
+}
+
+/// Returns where pull requests of the repository are opened, if it is on GitHub and there is a token.
+fn pull_requests(repository: &Repository, access: &Access) -> Option<GitHub> {
+    let location = Location::of(&repository.url)?;
+    let is_on_github = access.host().is_some_and(|host| host == location.host);
+    Some(GitHub {
+        api_url: access.api_url.clone()?,
+        repository: github::repository_name(&location.path).ok().filter(|_| is_on_github)?,
+        token: access.token.clone()?,
+        assignee: None,
     })
 }
 

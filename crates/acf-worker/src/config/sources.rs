@@ -14,7 +14,7 @@ use super::env_file;
 use super::problems::{Problem, quoted};
 use super::repository_url;
 use super::suggestion::closest;
-use super::variables::{self, Default, FACTORY_ENV_FILE, GIT_REPO_URL, Variable};
+use super::variables::{self, Default, FACTORY_ENV_FILE, Kind, Variable};
 
 /// The name of the configuration file in the current directory.
 pub const CONFIG_FILE: &str = "acf.toml";
@@ -270,7 +270,10 @@ impl Layers {
         let declared = variables::ALL.iter().filter(|variable| variable.secret).map(|variable| variable.name);
         let foreign = variables::FOREIGN.iter().filter(|foreign| foreign.secret).map(|foreign| foreign.name);
         let values = declared.chain(foreign).flat_map(|name| self.values(name));
-        let in_addresses = self.values(GIT_REPO_URL.name).flat_map(repository_url::secrets_in);
+        let addresses =
+            variables::ALL.iter().filter(|variable| matches!(variable.kind, Kind::Address | Kind::Url));
+        let in_addresses =
+            addresses.flat_map(|variable| self.values(variable.name)).flat_map(repository_url::secrets_in);
         let misplaced = self.config_file.misplaced_secrets.iter().cloned();
         let values = values.map(|value| SecretString::from(value.trim()));
         Mask::new(values.chain(in_addresses).chain(misplaced))
