@@ -175,6 +175,11 @@ pub trait Agent: Send + Sync {
         Vec::new()
     }
 
+    /// Tells whether what lies already where one of its files is to go is to stay.
+    fn keeps(&self, _file: &AgentFile, _existing: &str) -> bool {
+        false
+    }
+
     /// Returns a command that prepares it once per worker, before the first round.
     fn preparation(&self) -> Option<AgentCommand> {
         None
@@ -186,6 +191,11 @@ pub trait Agent: Send + Sync {
     /// Says what one line of its standard output means. A line that is cut off or not understood is
     /// [`AgentEvent::Text`], never an error.
     fn parse(&self, line: &str) -> Vec<AgentEvent> {
+        vec![AgentEvent::Text(line.to_owned())]
+    }
+
+    /// Says what one line of its standard error means.
+    fn parse_error(&self, line: &str) -> Vec<AgentEvent> {
         vec![AgentEvent::Text(line.to_owned())]
     }
 
@@ -213,6 +223,9 @@ impl Signals {
     /// Takes note of an event.
     pub fn note(&mut self, event: &AgentEvent) {
         match event {
+            // A quota that is used up is told again as one more request that is refused.
+            AgentEvent::Trouble(Trouble::RateLimited { .. })
+                if matches!(self.trouble, Some(Trouble::QuotaExhausted { .. })) => {}
             AgentEvent::Trouble(trouble) => self.trouble = Some(trouble.clone()),
             AgentEvent::Finished { ok, message } => self.finished = Some((*ok, message.clone())),
             // The agent went on: it has got over it.

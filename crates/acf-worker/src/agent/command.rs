@@ -1,12 +1,14 @@
 //! The agent `command`: any program that keeps the contract `CMD init` and `CMD run PROMPT`.
 //!
-//! `CMD` is the setting `AGENT_COMMAND`. `init` runs once per worker and `run` once per round, both in an environment with nothing of acf's. The exit
-//! code alone says how it went; the output is for people. A prompt that is too long for an argument comes
+//! `CMD` is the setting `AGENT_COMMAND`. `init` runs once per worker and `run` once per round, both in an
+//! environment with nothing of acf's but what `AGENT_ENV` names. The exit code alone says how it went; the output is for people. A prompt that is too long for an argument comes
 //! over standard input instead, and the argument is then `-`.
 
 use std::path::{Path, PathBuf};
 
 use acf_core::agent::{Agent, AgentCommand, AgentRequest};
+
+use super::Access;
 
 /// The longest prompt that is an argument, in bytes; Linux takes no argument of 128 KiB or more.
 const MAX_ARGUMENT_BYTES: usize = 100 * 1024;
@@ -16,19 +18,25 @@ const MAX_ARGUMENT_BYTES: usize = 100 * 1024;
 pub struct Command {
     program: PathBuf,
     args: Vec<String>,
+    access: Access,
 }
 
 impl Command {
     /// Names the program, and its arguments that come before acf's.
     #[must_use]
-    pub fn new(program: PathBuf, args: Vec<String>) -> Self {
-        Self { program, args }
+    pub fn new(program: PathBuf, args: Vec<String>, access: Access) -> Self {
+        Self { program, args, access }
     }
 
     fn with(&self, more: &[&str], stdin: Option<&str>) -> AgentCommand {
         let mut args = self.args.clone();
         args.extend(more.iter().map(|&arg| arg.into()));
-        AgentCommand { program: self.program.clone(), args, stdin: stdin.map(Into::into), env: Vec::new() }
+        AgentCommand {
+            program: self.program.clone(),
+            args,
+            stdin: stdin.map(Into::into),
+            env: self.access.env.clone(),
+        }
     }
 }
 
@@ -77,7 +85,7 @@ mod tests {
 
     fn agent(command_line: &str) -> Command {
         let mut words = command_line.split(' ').map(str::to_owned);
-        Command::new(words.next().unwrap().into(), words.collect())
+        Command::new(words.next().unwrap().into(), words.collect(), Access::default())
     }
 
     fn round(command_line: &str, prompt: &str) -> AgentCommand {

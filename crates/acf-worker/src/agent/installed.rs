@@ -27,11 +27,12 @@ fn is_executable(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Command, Script};
+    use super::super::{Access, Command, Script};
     use super::*;
 
     fn is_installed(command_line: &str, path: &str) -> bool {
-        check_installed(&Command::new(command_line.into(), Vec::new()), path.as_ref()).is_ok()
+        check_installed(&Command::new(command_line.into(), Vec::new(), Access::default()), path.as_ref())
+            .is_ok()
     }
 
     #[test]
@@ -54,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named() {
-        let missing = Command::new("no-such-agent".into(), Vec::new());
+        let missing = Command::new("no-such-agent".into(), Vec::new(), Access::default());
         let error = check_installed(&missing, "/bin".as_ref()).unwrap_err();
         assert_eq!(error.to_string(), "the agent's program `no-such-agent` is not on PATH");
     }

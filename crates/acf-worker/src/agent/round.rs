@@ -69,7 +69,7 @@ pub async fn round(
     let mut notes = Notes { limits: request.limits, prices, enough: enough.clone(), ..Notes::new(log) };
     let mut on_line = |output, line: &str| match output {
         Output::Stdout => agent.parse(line).into_iter().for_each(|event| notes.note(event)),
-        Output::Stderr => notes.say(line),
+        Output::Stderr => agent.parse_error(line).into_iter().for_each(|event| notes.note(event)),
     };
     let (exit, complaint) = run(agent.command(request), place, &enough, &mut on_line).await?;
     if let Some(complaint) = complaint {
@@ -105,7 +105,10 @@ pub async fn prepare(
     log: &mut (dyn FnMut(&str) + Send),
 ) -> io::Result<Option<AgentOutcome>> {
     for file in agent.files() {
-        write_private(home, &file)?;
+        let existing = fs::read_to_string(home.join(&file.path));
+        if !existing.is_ok_and(|existing| agent.keeps(&file, &existing)) {
+            write_private(home, &file)?;
+        }
     }
     let Some(command) = agent.preparation() else { return Ok(None) };
     let mut notes = Notes::new(log);

@@ -14,6 +14,7 @@
 //! # Ok::<(), config::Problems>(())
 //! ```
 
+mod agents;
 pub mod child_environment;
 mod config_file;
 mod directories;
@@ -35,6 +36,7 @@ pub mod variables;
 
 use std::collections::BTreeMap;
 
+pub use agents::AgentChoice;
 pub use directories::Directories;
 pub use github::GitHub;
 pub use jira::Jira;
@@ -43,8 +45,8 @@ pub use reference::reference;
 pub use report::{Entry, report};
 pub use repository::{Author, Repository};
 pub use settings::{
-    AgentChoice, Allowance, Factory, Need, Prompts, RuntimeChoice, Settings, WorkerSettings, load,
-    load_factory, load_fleet,
+    Allowance, Factory, Need, Prompts, RuntimeChoice, Settings, WorkerSettings, load, load_factory,
+    load_fleet,
 };
 pub use sources::{CONFIG_FILE, Flags, Found, Layers, Origin};
 pub use tracker::{Todo, TodoLocation, Tracker};

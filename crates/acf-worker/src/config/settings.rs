@@ -12,19 +12,20 @@ use tracing_subscriber::EnvFilter;
 
 use crate::git::pages::Location;
 
+use super::agents::{self, AgentChoice};
 use super::directories::Directories;
 use super::github::{self, Access, GitHub};
 use super::problems::Problems;
 use super::reader::Reader;
 use super::repository::{DefaultUrl, Repository, Wanted};
-use super::sources::{Found, Layers};
+use super::sources::Layers;
 use super::tracker::{TodoLocation, Tracker};
 use super::variables::{
-    ACF_AGENT_USER, ACF_CLAIM_TTL, ACF_EVENTS_FILE, ACF_LOG, ACF_WORKER_ID, AGENT, AGENT_BUDGET_USD,
-    AGENT_COMMAND, AGENT_MAX_TURNS, AGENT_PRICES_FILE, AGENT_STALL_TIMEOUT, AGENT_TIMEOUT, AGENTS,
-    FACTORY_BUDGET_USD_PER_DAY, FACTORY_NAME, FACTORY_RUNTIME, FEATURE_BRANCHES, IMPLEMENTATION_PROMPT,
-    INTER_ISSUE_WAIT, ISSUE_RECHECK, MAX_ATTEMPTS, NO_ISSUES_WAIT, PLAN_BY_DEFAULT, PLANNING_PROMPT,
-    REQUIRED_LABELS, RETRY_BACKOFF, STOP_GRACE, Variable,
+    ACF_AGENT_USER, ACF_CLAIM_TTL, ACF_EVENTS_FILE, ACF_LOG, ACF_WORKER_ID, AGENT_BUDGET_USD,
+    AGENT_MAX_TURNS, AGENT_PRICES_FILE, AGENT_STALL_TIMEOUT, AGENT_TIMEOUT, FACTORY_BUDGET_USD_PER_DAY,
+    FACTORY_NAME, FACTORY_RUNTIME, FEATURE_BRANCHES, IMPLEMENTATION_PROMPT, INTER_ISSUE_WAIT, ISSUE_RECHECK,
+    MAX_ATTEMPTS, NO_ISSUES_WAIT, PLAN_BY_DEFAULT, PLANNING_PROMPT, REQUIRED_LABELS, RETRY_BACKOFF,
+    STOP_GRACE, Variable,
 };
 
 /// What a command cannot do without. What it can do without is validated all the same, if it is set.
@@ -69,20 +70,6 @@ pub struct Settings {
     pub mask: Mask,
     /// What was odd about the configuration and is no reason to stop.
     pub warnings: Vec<String>,
-}
-
-/// Which agent does the work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AgentChoice {
-    /// The scripted one, for demonstrations and tests.
-    Script,
-    /// Any program that is called as `CMD init` and `CMD run <prompt>`.
-    Command {
-        /// The program: a name to be looked up on `PATH`, or an absolute path.
-        program: PathBuf,
-        /// Its arguments that come before acf's.
-        args: Vec<String>,
-    },
 }
 
 /// What agents may use, and as whom they run.
@@ -217,7 +204,7 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
     let wanted = Wanted { needed: needs_repository, holds_tracker: in_repository, default_url };
     let repository = Repository::read(reader, wanted, &access);
     let pull_requests = repository.as_ref().and_then(|repository| pull_requests(repository, &access));
-    let mut agents = agents(reader, matches!(need, Need::Agent | Need::Worker)).into_iter();
+    let mut agents = agents::read(reader, matches!(need, Need::Agent | Need::Worker)).into_iter();
     let allowance = allowance(reader);
     let rules = rules(reader);
     let daily_budget_usd = reader.dollars(&FACTORY_BUDGET_USD_PER_DAY);
@@ -253,48 +240,6 @@ fn pull_requests(repository: &Repository, access: &Access) -> Option<GitHub> {
         token: access.token.clone()?,
         assignee: None,
     })
-}
-
-/// The words of `AGENT`.
-#[derive(Clone, Copy)]
-enum AgentWord {
-    Script,
-    Command,
-}
-
-const AGENT_WORDS: &[(&str, AgentWord)] = &[("script", AgentWord::Script), ("command", AgentWord::Command)];
-
-/// Reads the agents: the first, and those that stand by.
-fn agents(reader: &mut Reader<'_>, needed: bool) -> Vec<AgentChoice> {
-    if needed && reader.found(&AGENT).is_none() {
-        reader.missing(&AGENT, format!("one of {}", AGENTS.join(", ")));
-    }
-    let words = reader.choices(&AGENT, AGENT_WORDS).unwrap_or_default();
-    words.into_iter().filter_map(|word| agent(reader, word)).collect()
-}
-
-fn agent(reader: &mut Reader<'_>, word: AgentWord) -> Option<AgentChoice> {
-    match word {
-        AgentWord::Script => Some(AgentChoice::Script),
-        AgentWord::Command => {
-            let Some(found) = reader.found(&AGENT_COMMAND) else {
-                reader.missing(&AGENT_COMMAND, "the program that AGENT=command is to call");
-                return None;
-            };
-            let words = reader.parse(&AGENT_COMMAND, |text| match shell_words::split(text) {
-                Ok(words) if words.first().is_some_and(|program| !program.is_empty()) => Ok(words),
-                _ => Err("a program and its arguments, with quotes that end".to_owned()),
-            })?;
-            let (program, args) = words.split_first()?;
-            // An agent runs in a checkout, where a relative path would mean another file.
-            let program = if program.contains('/') {
-                reader.layers().path(&Found { value: program.clone(), origin: found.origin })
-            } else {
-                PathBuf::from(program)
-            };
-            Some(AgentChoice::Command { program, args: args.to_vec() })
-        }
-    }
 }
 
 fn allowance(reader: &mut Reader<'_>) -> Allowance {

@@ -282,6 +282,11 @@ impl Layers {
         Mask::new(values.chain(in_addresses).chain(misplaced))
     }
 
+    /// Returns the value of a variable that is not acf's own: the environment's, or the env file's.
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        self.values(name).next().map(str::to_owned)
+    }
+
     fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let flag = self.flags.values.get(name).map(|(_, value)| value.as_str());
         let environment = self.environment.get(name).map(String::as_str);

@@ -142,7 +142,7 @@ impl Variable {
 /// The task managers of this build.
 pub const TRACKERS: &[&str] = &["todo", "github", "jira"];
 /// The agents of this build.
-pub const AGENTS: &[&str] = &["script", "command"];
+pub const AGENTS: &[&str] = &["claude", "codex", "copilot", "gemini", "opencode", "script", "command"];
 /// The runtimes of this build.
 pub const RUNTIMES: &[&str] = &["process"];
 
@@ -230,6 +230,44 @@ variables! {
     AGENT = Variable::of(Agent, Choices(AGENTS));
     /// The program that is called as `CMD init` and `CMD run <prompt>`.
     AGENT_COMMAND = Variable::of(Agent, Program).only_with("AGENT=command");
+    /// The model, as the first agent's program names it; each agent's own variable goes over it.
+    AGENT_MODEL = Variable::of(Agent, Text).otherwise("the agent's own choice");
+    /// Further variables of the environment that agents get to see, by name.
+    AGENT_ENV = Variable::of(Agent, List);
+    /// The model of claude.
+    CLAUDE_MODEL = Variable::of(Agent, Text).otherwise("`AGENT_MODEL`");
+    /// The model of codex.
+    CODEX_MODEL = Variable::of(Agent, Text).otherwise("`AGENT_MODEL`");
+    /// The model of copilot.
+    COPILOT_MODEL = Variable::of(Agent, Text).otherwise("`AGENT_MODEL`");
+    /// The model of gemini.
+    GEMINI_MODEL = Variable::of(Agent, Text).otherwise("`AGENT_MODEL`");
+    /// The model of opencode, as PROVIDER/MODEL.
+    OPENCODE_MODEL = Variable::of(Agent, Text).otherwise("`AGENT_MODEL`");
+    /// The API key of claude, and of opencode with models of Anthropic.
+    ANTHROPIC_API_KEY = Variable::of(Agent, Text).secret();
+    /// A long-lived token of a Claude subscription, as `claude setup-token` makes it.
+    CLAUDE_CODE_OAUTH_TOKEN = Variable::of(Agent, Text).secret();
+    /// The access token of a Claude subscription, as `acf import-claude-credentials` finds it.
+    CLAUDE_ACCESS_TOKEN = Variable::of(Agent, Text).secret();
+    /// The token that claude renews the access token with.
+    CLAUDE_REFRESH_TOKEN = Variable::of(Agent, Text).secret().only_with("CLAUDE_ACCESS_TOKEN");
+    /// When the access token expires, in milliseconds since 1970.
+    CLAUDE_TOKEN_EXPIRES_AT = Variable::of(Agent, Text).only_with("CLAUDE_ACCESS_TOKEN");
+    /// The kind of the Claude subscription, such as pro or max.
+    CLAUDE_SUBSCRIPTION_TYPE = Variable::of(Agent, Text).only_with("CLAUDE_ACCESS_TOKEN");
+    /// The API key of codex.
+    CODEX_API_KEY = Variable::of(Agent, Text).secret().otherwise("`OPENAI_API_KEY`");
+    /// The API key of codex, and of opencode with models of OpenAI.
+    OPENAI_API_KEY = Variable::of(Agent, Text).secret();
+    /// The API key of gemini, and of opencode with models of Google.
+    GEMINI_API_KEY = Variable::of(Agent, Text).secret();
+    /// The API key of opencode with models of OpenRouter.
+    OPENROUTER_API_KEY = Variable::of(Agent, Text).secret();
+    /// The token of copilot, of a user who has a licence for it.
+    COPILOT_GITHUB_TOKEN = Variable::of(Agent, Text).secret().otherwise("`GH_TOKEN`");
+    /// The API key of copilot with a model of another provider.
+    COPILOT_PROVIDER_API_KEY = Variable::of(Agent, Text).secret();
     /// How long one round of the agent may take; a shorter limit of the repository holds too.
     AGENT_TIMEOUT = Variable::of(Agent, Duration).otherwise("the repository's limit, else `60m`");
     /// How long the agent may be silent; a shorter limit of the repository holds too.
@@ -313,13 +351,7 @@ const fn secret(name: &'static str) -> Foreign {
 pub static FOREIGN: &[Foreign] = &[
     secret("GITHUB_TOKEN"),
     open("GH_USERNAME"),
-    secret("ANTHROPIC_API_KEY"),
-    secret("CLAUDE_ACCESS_TOKEN"),
-    secret("CLAUDE_REFRESH_TOKEN"),
-    open("CLAUDE_TOKEN_EXPIRES_AT"),
-    open("CLAUDE_SUBSCRIPTION_TYPE"),
-    open("CLAUDE_MODEL"),
-    open("COPILOT_MODEL"),
+    secret("ANTHROPIC_AUTH_TOKEN"),
     open("FACTORY_WORKER_IMAGE"),
     open("FACTORY_PLANNER_IMAGE"),
     open("FACTORY_AWS_REGION"),

@@ -231,7 +231,7 @@ fn own_agent(bench: &Family, script: &str) -> Command {
     let path = bench.dir().join("agent.sh");
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    Command::new(path, vec!["--flag".into()])
+    Command::new(path, vec!["--flag".into()], acf_worker::agent::Access::default())
 }
 
 #[tokio::test]
@@ -273,7 +273,8 @@ async fn of_any_program_the_exit_code_alone_counts() {
 
 #[tokio::test]
 async fn a_program_that_has_vanished_is_named() {
-    let mut bench = Bench::of(Command::new("no-such-agent".into(), Vec::new()));
+    let mut bench =
+        Bench::of(Command::new("no-such-agent".into(), Vec::new(), acf_worker::agent::Access::default()));
     let message = "the agent's program `no-such-agent` is not on PATH";
     assert_eq!(bench.implements("", 0, None).await.outcome, crashed(Some(127), message));
 }

@@ -4,6 +4,8 @@ use acf_core::issue::Status;
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::agent::Access;
+use crate::config::AgentChoice;
 use crate::config::repository::Author;
 use crate::config::sources::tests::Place;
 use crate::config::tracker::Todo;
@@ -321,7 +323,10 @@ fn several_agents_stand_by_for_each_other_and_each_of_them_is_checked() {
     let command = ("AGENT_COMMAND", "my-agent");
     let settings = loaded(with(&[("AGENT", "script, command"), command]));
     assert_eq!(settings.agent, Some(AgentChoice::Script));
-    assert_eq!(settings.fallbacks, [AgentChoice::Command { program: "my-agent".into(), args: vec![] }]);
+    assert_eq!(
+        settings.fallbacks,
+        [AgentChoice::Command { program: "my-agent".into(), args: vec![], access: Access::default() }]
+    );
     let told = |agents: &str| remedy(&[("AGENT", agents), command]).1;
     assert_eq!(told("script,comand"), "did you mean command? known: script, command");
     assert_eq!(told("script,"), "known: script, command");
@@ -343,7 +348,7 @@ fn an_amount_of_money_is_more_than_nothing() {
 
 #[test]
 fn the_words_of_the_table_are_those_that_are_parsed() {
-    for word in AGENTS {
+    for word in crate::config::variables::AGENTS {
         let settings = loaded(with(&[("AGENT", word), ("AGENT_COMMAND", "x")]));
         assert!(settings.agent.is_some(), "{word}");
     }
@@ -492,7 +497,7 @@ fn a_trunk_and_a_ref_prefix_must_leave_each_other_room() {
 #[test]
 fn an_agents_program_is_found_wherever_the_agent_runs() {
     let program = |place: Place| match loaded(place).agent {
-        Some(AgentChoice::Command { program, args }) => (program, args),
+        Some(AgentChoice::Command { program, args, .. }) => (program, args),
         other => panic!("{other:?}"),
     };
     let command = |value| with(&[("AGENT", "command"), ("AGENT_COMMAND", value)]);

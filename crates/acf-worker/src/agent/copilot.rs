@@ -1,0 +1,132 @@
+//! GitHub Copilot CLI: `copilot --allow-all --output-format json`, observed with 1.0.
+//!
+//! Most of what it streams is ephemeral. It ends with 0 where it did nothing for want of a permission, so
+//! only the checkout shows whether it worked. It tells neither tokens nor a cost.
+
+use std::path::Path;
+
+use acf_core::agent::{Agent, AgentCommand, AgentEvent, AgentRequest, Trouble};
+use acf_core::receipt::Usage;
+use serde_json::Value;
+
+use super::Access;
+use super::stream::{gave_up, number, object, said, text, tool, trouble, verbatim};
+
+/// The agent `copilot`.
+#[derive(Debug)]
+pub struct Copilot {
+    access: Access,
+}
+
+impl Copilot {
+    /// Makes the agent.
+    #[must_use]
+    pub fn new(access: Access) -> Self {
+        Self { access }
+    }
+}
+
+impl Agent for Copilot {
+    fn name(&self) -> &'static str {
+        "copilot"
+    }
+
+    fn program(&self) -> &Path {
+        Path::new("copilot")
+    }
+
+    fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
+        let mut args: Vec<String> = ["--allow-all", "--output-format", "json"].map(str::to_owned).into();
+        if let Some(model) = &self.access.model {
+            args.extend(["--model".to_owned(), model.clone()]);
+        }
+        if let Some(session) = request.session {
+            args.push(format!("--resume={session}"));
+        }
+        self.access.command("copilot", args, request.prompt, &[("COPILOT_AUTO_UPDATE", "false")])
+    }
+
+    fn resumes(&self) -> bool {
+        true
+    }
+
+    fn parse(&self, line: &str) -> Vec<AgentEvent> {
+        let Some(event) = object(line) else { return verbatim(line) };
+        match text(&event, "/type") {
+            Some("session.tools_updated") => {
+                let model = text(&event, "/data/model").map(str::to_owned);
+                vec![AgentEvent::About { version: None, model }]
+            }
+            Some("tool.execution_start") => {
+                vec![tool(text(&event, "/data/toolName").unwrap_or("tool"), event.pointer("/data/arguments"))]
+            }
+            Some("assistant.message") => {
+                let turn = AgentEvent::Usage(Usage { turns: 1, ..Usage::default() });
+                said(&event, "/data/content").into_iter().chain([turn]).collect()
+            }
+            Some("session.error") => error(&event),
+            Some("result") => result(&event),
+            // What was said before, in parts and in passing.
+            Some(_) if is_known(&event) => Vec::new(),
+            _ => verbatim(line),
+        }
+    }
+}
+
+fn is_known(event: &Value) -> bool {
+    let is_ephemeral = event.get("ephemeral").and_then(Value::as_bool).unwrap_or_default();
+    let families = ["session.", "user.", "assistant.", "tool.", "model."];
+    is_ephemeral
+        || text(event, "/type").is_some_and(|name| families.iter().any(|family| name.starts_with(family)))
+}
+
+fn error(event: &Value) -> Vec<AgentEvent> {
+    let words = text(event, "/data/message").unwrap_or("it ended with an error");
+    let trouble = match text(event, "/data/errorType") {
+        Some("quota") => Some(Trouble::QuotaExhausted { resets_at: None }),
+        _ => trouble(number(event, "/data/statusCode"), words, None),
+    };
+    gave_up(trouble, words)
+}
+
+fn result(event: &Value) -> Vec<AgentEvent> {
+    let session = text(event, "/sessionId").map(|id| AgentEvent::Session(id.to_owned()));
+    // An error was told before, with its words.
+    let ended = (number(event, "/exitCode") == 0).then_some(AgentEvent::Finished { ok: true, message: None });
+    session.into_iter().chain(ended).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorded::{ended, events, noise_is_text};
+    use super::*;
+    use acf_core::agent::AgentOutcome;
+
+    fn copilot() -> Copilot {
+        Copilot::new(Access::default())
+    }
+
+    #[test]
+    fn a_round_tells_session_model_tools_and_turns() {
+        let events = events(&copilot(), include_str!("recorded/copilot.jsonl"));
+        assert!(events.contains(&AgentEvent::Session("35a4610d-a631-46b8-b417-c049a3f9b416".into())));
+        assert!(events.contains(&AgentEvent::About { version: None, model: Some("gpt-5".into()) }));
+        assert!(events.contains(&AgentEvent::Tool { summary: "bash echo hello > hello.txt".into() }));
+        let turns = events.iter().filter(|event| matches!(event, AgentEvent::Usage(Usage { turns: 1, .. })));
+        assert_eq!(turns.count(), 2);
+        assert_eq!(ended(&copilot(), include_str!("recorded/copilot.jsonl"), 0), AgentOutcome::Finished);
+    }
+
+    #[test]
+    fn what_its_service_refuses_is_its_trouble() {
+        let limited = AgentOutcome::Trouble(Trouble::RateLimited { retry_after: None });
+        assert_eq!(ended(&copilot(), include_str!("recorded/copilot-429.jsonl"), 1), limited);
+        let refused = ended(&copilot(), include_str!("recorded/copilot-401.jsonl"), 1);
+        assert!(matches!(refused, AgentOutcome::Trouble(Trouble::NotAuthenticated { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn noise_never_ends_a_round() {
+        noise_is_text(&copilot(), include_str!("recorded/copilot.jsonl"));
+    }
+}

@@ -1,0 +1,169 @@
+//! The agents: which of them do the work, with what model and whose credentials.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use super::reader::Reader;
+use super::sources::Found;
+use super::variables::{
+    AGENT, AGENT_COMMAND, AGENT_ENV, AGENT_MODEL, AGENTS, ANTHROPIC_API_KEY, CLAUDE_ACCESS_TOKEN,
+    CLAUDE_CODE_OAUTH_TOKEN, CLAUDE_MODEL, CLAUDE_REFRESH_TOKEN, CLAUDE_SUBSCRIPTION_TYPE,
+    CLAUDE_TOKEN_EXPIRES_AT, CODEX_API_KEY, CODEX_MODEL, COPILOT_GITHUB_TOKEN, COPILOT_MODEL,
+    COPILOT_PROVIDER_API_KEY, GEMINI_API_KEY, GEMINI_MODEL, GH_TOKEN, OPENAI_API_KEY, OPENCODE_MODEL,
+    OPENROUTER_API_KEY, Variable,
+};
+use crate::agent::{Access, Subscription};
+
+/// Which agent does the work.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AgentChoice {
+    /// The scripted one, for demonstrations and tests.
+    Script,
+    /// Any program that is called as `CMD init` and `CMD run <prompt>`.
+    Command {
+        /// The program: a name to be looked up on `PATH`, or an absolute path.
+        program: PathBuf,
+        /// Its arguments that come first.
+        args: Vec<String>,
+        /// What it gets to see.
+        access: Access,
+    },
+    /// Claude Code.
+    Claude {
+        /// Its model and API key.
+        access: Access,
+        /// The tokens of a subscription, in place of an API key.
+        subscription: Option<Subscription>,
+    },
+    /// Codex.
+    Codex(Access),
+    /// GitHub Copilot CLI.
+    Copilot(Access),
+    /// Gemini CLI.
+    Gemini(Access),
+    /// opencode.
+    Opencode(Access),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Word {
+    Claude,
+    Codex,
+    Copilot,
+    Gemini,
+    Opencode,
+    Script,
+    Command,
+}
+
+const WORDS: &[(&str, Word)] = &[
+    ("claude", Word::Claude),
+    ("codex", Word::Codex),
+    ("copilot", Word::Copilot),
+    ("gemini", Word::Gemini),
+    ("opencode", Word::Opencode),
+    ("script", Word::Script),
+    ("command", Word::Command),
+];
+
+/// Reads the agents: the first, and those that stand by.
+pub(super) fn read(reader: &mut Reader<'_>, needed: bool) -> Vec<AgentChoice> {
+    if needed && reader.found(&AGENT).is_none() {
+        reader.missing(&AGENT, format!("one of {}", AGENTS.join(", ")));
+    }
+    let words = reader.choices(&AGENT, WORDS).unwrap_or_default();
+    let choices = words.iter().enumerate().map(|(n, word)| agent(reader, *word, n == 0));
+    choices.collect::<Vec<_>>().into_iter().flatten().collect()
+}
+
+fn agent(reader: &mut Reader<'_>, word: Word, is_first: bool) -> Option<AgentChoice> {
+    let access = |model: Option<&Variable>, names: &[&Variable]| {
+        let given = is_first.then(|| reader.text(&AGENT_MODEL)).flatten();
+        let mut env: Vec<_> = names.iter().filter_map(|name| variable(reader, name)).collect();
+        env.extend(further(reader));
+        Access { model: model.and_then(|model| reader.text(model)).or(given), env }
+    };
+    Some(match word {
+        Word::Script => AgentChoice::Script,
+        Word::Claude => AgentChoice::Claude {
+            access: access(Some(&CLAUDE_MODEL), &[&ANTHROPIC_API_KEY, &CLAUDE_CODE_OAUTH_TOKEN]),
+            subscription: subscription(reader),
+        },
+        Word::Codex => {
+            let mut access = access(Some(&CODEX_MODEL), &[&CODEX_API_KEY, &OPENAI_API_KEY]);
+            // `codex exec` reads the one, and other tools of OpenAI the other.
+            stand_in(&mut access, &CODEX_API_KEY, secret(reader, &OPENAI_API_KEY));
+            AgentChoice::Codex(access)
+        }
+        Word::Copilot => {
+            let names = [&COPILOT_GITHUB_TOKEN, &COPILOT_PROVIDER_API_KEY];
+            let mut access = access(Some(&COPILOT_MODEL), &names);
+            stand_in(&mut access, &COPILOT_GITHUB_TOKEN, secret(reader, &GH_TOKEN));
+            AgentChoice::Copilot(access)
+        }
+        Word::Gemini => AgentChoice::Gemini(access(Some(&GEMINI_MODEL), &[&GEMINI_API_KEY])),
+        Word::Opencode => {
+            let names = [&ANTHROPIC_API_KEY, &OPENAI_API_KEY, &GEMINI_API_KEY, &OPENROUTER_API_KEY];
+            AgentChoice::Opencode(access(Some(&OPENCODE_MODEL), &names))
+        }
+        Word::Command => {
+            let access = access(None, &[]);
+            let (program, args) = command(reader)?;
+            AgentChoice::Command { program, args, access }
+        }
+    })
+}
+
+fn secret(reader: &Reader<'_>, variable: &Variable) -> Option<SecretString> {
+    reader.text(variable).map(SecretString::from)
+}
+
+fn variable(reader: &Reader<'_>, variable: &Variable) -> Option<(String, SecretString)> {
+    Some((variable.name.to_owned(), secret(reader, variable)?))
+}
+
+/// Returns the variables that the operator names, as far as they are set.
+fn further(reader: &Reader<'_>) -> Vec<(String, SecretString)> {
+    let names = reader.words(&AGENT_ENV);
+    let value = |name: String| Some((name.clone(), reader.layers().value(&name)?.into()));
+    names.into_iter().filter_map(value).collect()
+}
+
+fn stand_in(access: &mut Access, variable: &Variable, value: Option<SecretString>) {
+    if let (false, Some(value)) = (access.env.iter().any(|(name, _)| name == variable.name), value) {
+        access.env.push((variable.name.to_owned(), value));
+    }
+}
+
+fn subscription(reader: &mut Reader<'_>) -> Option<Subscription> {
+    let access_token = secret(reader, &CLAUDE_ACCESS_TOKEN)?;
+    let expires_at = reader.parse(&CLAUDE_TOKEN_EXPIRES_AT, |text| {
+        text.parse().map_err(|_| "a number of milliseconds since 1970".to_owned())
+    });
+    Some(Subscription {
+        access_token,
+        refresh_token: secret(reader, &CLAUDE_REFRESH_TOKEN),
+        expires_at,
+        kind: reader.text(&CLAUDE_SUBSCRIPTION_TYPE),
+    })
+}
+
+fn command(reader: &mut Reader<'_>) -> Option<(PathBuf, Vec<String>)> {
+    let Some(found) = reader.found(&AGENT_COMMAND) else {
+        reader.missing(&AGENT_COMMAND, "the program that AGENT=command is to call");
+        return None;
+    };
+    let words = reader.parse(&AGENT_COMMAND, |text| match shell_words::split(text) {
+        Ok(words) if words.first().is_some_and(|program| !program.is_empty()) => Ok(words),
+        _ => Err("a program and its arguments, with quotes that end".to_owned()),
+    })?;
+    let (program, args) = words.split_first()?;
+    // An agent runs in a checkout, where a relative path would mean another file.
+    let program = if program.contains('/') {
+        reader.layers().path(&Found { value: program.clone(), origin: found.origin })
+    } else {
+        PathBuf::from(program)
+    };
+    Some((program, args.to_vec()))
+}
