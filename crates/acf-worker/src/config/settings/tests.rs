@@ -245,16 +245,6 @@ fn everything_that_is_wrong_with_a_remote_tracker_is_told_without_its_secrets() 
 }
 
 #[test]
-fn a_token_in_the_clear_is_warned_of_and_one_on_this_machine_is_not() {
-    let warnings = |url| loaded(remote(&GITHUB, &[("GITHUB_API_URL", url)])).warnings;
-    assert_eq!(
-        warnings("http://code.acme.example/api/v3"),
-        ["GITHUB_API_URL begins with http://: the token goes over the network in the clear"]
-    );
-    assert_eq!(warnings("http://127.0.0.1:8080"), Vec::<String>::new());
-}
-
-#[test]
 fn everything_that_is_missing_is_told_at_once() {
     let place = Place::new(&[]).env_file("# copied from the example\n\nGIT_REPO_URL=\n");
     insta::assert_snapshot!(refused(place, Need::Worker), @r"
