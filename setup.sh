@@ -8,7 +8,7 @@ set -euo pipefail
 readonly MIN_GIT=2.38 # git merge-tree --write-tree
 readonly MIN_RUST=1.89
 readonly MIN_NEXTEST=0.9.98 # reads .config/nextest.toml
-readonly LINKS=(loop implement plan factory task-manager worker-builder agent)
+readonly LINKS=(loop implement plan factory task-manager agent)
 
 invoked_from=$PWD
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"

@@ -28,6 +28,8 @@ const MARK: &str = "TEST_FACTORY";
 pub struct Factory {
     sandbox: Sandbox,
     env: BTreeMap<String, String>,
+    /// What is left out of the rights of root.
+    without_rights: &'static str,
 }
 
 /// What a program said, and how it ended.
@@ -95,7 +97,14 @@ impl Factory {
             (MARK, mark),
         ];
         let env = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { sandbox, env }
+        Self { sandbox, env, without_rights: "-dac_override,-dac_read_search,-fowner" }
+    }
+
+    /// Leaves those of root's rights out, as `setpriv --bounding-set` names them, and no others.
+    #[must_use]
+    pub fn without_rights(mut self, rights: &'static str) -> Self {
+        self.without_rights = rights;
+        self
     }
 
     /// Gives a sandbox with that TODO file and nothing else in it the settings of a worker.
@@ -161,7 +170,10 @@ impl Factory {
             if !tool.exists() {
                 std::os::unix::fs::symlink(&program, &tool).expect("link to acf");
             }
-            command.arg("--bounding-set=-dac_override,-dac_read_search,-fowner").arg("--").arg(tool);
+            if !self.without_rights.is_empty() {
+                command.arg(format!("--bounding-set={}", self.without_rights));
+            }
+            command.arg("--").arg(tool);
             command
         } else {
             let mut command = self.sandbox.command(&program);
@@ -201,10 +213,19 @@ impl Factory {
     /// Where it cannot be started.
     #[must_use]
     pub fn start(&self, id: &str, args: &[&str]) -> Running {
+        self.start_acf(id, &[&["worker"], args].concat())
+    }
+
+    /// Starts `acf` in the background; what it logs and tells is kept under that name.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    #[must_use]
+    pub fn start_acf(&self, id: &str, args: &[&str]) -> Running {
         let file = |suffix: &str| self.sandbox.root().join(format!("{id}.{suffix}"));
         let (log, events) = (file("log"), file("events"));
         let mut command = self.command("acf");
-        command.arg("worker").args(args).env("ACF_WORKER_ID", id).env("ACF_EVENTS_FILE", &events);
+        command.args(args).env("ACF_WORKER_ID", id).env("ACF_EVENTS_FILE", &events);
         command.stdout(File::create(&log).expect("make the log"));
         command.stderr(File::options().append(true).open(&log).expect("open the log"));
         Running { child: command.spawn().expect("start acf"), log, events }
@@ -233,6 +254,20 @@ impl Factory {
         assert_eq!(runs[0]["outcome"], "failed", "{runs:?}");
         let text = |field: &str| runs[0][field].as_str().expect("failures have words").to_owned();
         (text("kind"), text("reason"))
+    }
+
+    /// Returns a file of the work in progress that is kept, of one issue at most; `None` where there is none.
+    ///
+    /// # Panics
+    /// Where the work of several issues is kept.
+    #[must_use]
+    #[track_caller]
+    pub fn kept(&self, path: &str) -> Option<String> {
+        match &self.sandbox().refs("refs/acf/wip/")[..] {
+            [] => None,
+            [wip] => self.sandbox().file_at(wip, path),
+            several => panic!("the work of several issues is kept: {several:?}"),
+        }
     }
 
     /// Tells which claims are held: none, once every worker has ended.

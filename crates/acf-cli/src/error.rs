@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use acf_core::claim::ClaimError;
 use acf_core::tracker::TrackerError;
+use acf_worker::agent_user::AgentUserError;
 use acf_worker::assembly::StartError;
 use acf_worker::config::Problems;
 use acf_worker::git::probe::{MINIMUM_VERSION, ProbeError};
@@ -28,6 +29,8 @@ pub enum Exit {
     Usage,
     /// There was nothing to do, where a command tells that apart.
     NothingToDo,
+    /// A person or the system told it to stop.
+    Interrupted,
     /// A bug in `acf`.
     Bug,
 }
@@ -42,6 +45,7 @@ impl Exit {
             Self::Usage => 2,
             Self::NothingToDo => 3,
             Self::Bug => 70,
+            Self::Interrupted => 130,
         }
     }
 }
@@ -118,6 +122,19 @@ pub fn hint_for(error: &StartError) -> Option<String> {
             ClaimError::Lost | ClaimError::Other { .. } => return None,
         },
         StartError::Agent(_) => "install the agent, or put its directory on PATH; AGENT=script needs none",
+        StartError::AgentUser(AgentUserError::NoRight(_)) => {
+            "start the worker as root, or take ACF_AGENT_USER away"
+        }
+        StartError::AgentUser(AgentUserError::NoEntry { .. }) => {
+            "set LOOP_WORK_DIR to a directory that this user can enter, /var/lib/acf for instance"
+        }
+        StartError::AgentUser(_) => "name an unprivileged user of this machine, or make one with useradd",
+        StartError::Worker(WorkerError::NotAuthenticated(_)) => {
+            "give the agent credentials that its service accepts, then start the worker again"
+        }
+        StartError::Prices(_) => {
+            "write it like crates/acf-worker/data/prices.toml: [models.\"NAME\"], input, output, source, read"
+        }
         StartError::NoRepository => "set GIT_REPO_URL",
         StartError::NoAgent => "set AGENT",
         StartError::Mirror(_) => {

@@ -100,7 +100,10 @@ async fn dispatch(cli: &Cli, context: &Context, out: &mut Out) -> anyhow::Result
             command::status::run(args, &factory.name, &context.runtime(&factory)?, out).await
         }
         Command::Logs(args) => command::logs::run(args, &context.runtime(&context.factory()?)?, out).await,
-        Command::Stop(args) => command::stop::run(args, &context.runtime(&context.factory()?)?, out).await,
+        Command::Stop(args) => {
+            let factory = context.factory()?;
+            command::stop::run(args, &factory, &context.runtime(&factory)?, out).await
+        }
         Command::Runs(args) => command::runs::run(args, context, out).await,
         Command::Sweep(args) => command::sweep::run(args, context, out).await,
         Command::Config(args) => command::config::run(args, context, out),
@@ -121,5 +124,5 @@ async fn pool(args: &SizeArgs, pool: Pool, context: &Context, out: &mut Out) -> 
         }
         Some(_) => context.runtime_to_start()?,
     };
-    command::pool::run(args, pool, &factory.name, &runtime, out).await
+    command::pool::run(args, pool, &factory, &runtime, out).await
 }

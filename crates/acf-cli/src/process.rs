@@ -7,7 +7,6 @@
 
 mod activity;
 mod follow;
-mod identity;
 pub mod keeper;
 mod record;
 mod registry;
@@ -29,7 +28,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::time::Instant;
 
-pub use activity::{Activity, Current, Tally};
+pub use activity::{Activity, Current, Resting, Tally};
 use keeper::Answer;
 use record::{Order, WorkerDir};
 use registry::{Locked, Registry};

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this runs in tests only")]
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use acf_cli::error::Exit;
 use acf_cli::process::{Launch, ProcessRuntime};
 use acf_cli::ui::Out;
 use acf_core::runtime::{Pool, Runtime};
+use acf_worker::config::{Directories, RuntimeChoice};
 use clap::Parser;
 
 /// A factory whose workers are a shell program, and which prints to a buffer.
@@ -49,16 +51,26 @@ impl Factory {
         let buffer = Buffer::default();
         let mut out = Out::to(buffer.clone());
         let (out, runtime) = (&mut out, &self.runtime);
+        let nowhere = PathBuf::from("/nonexistent");
+        let settings = acf_worker::config::Factory {
+            name: "shop".into(),
+            runtime: RuntimeChoice::Process,
+            directories: Directories { cache: nowhere.clone(), state: nowhere },
+            stop_grace: Duration::from_secs(30),
+            log_filter: "info".into(),
+        };
         let cli = Cli::try_parse_from(format!("acf {line}").split_whitespace())?;
         let exit = match cli.command {
-            Command::Workers(args) => command::pool::run(&args, Pool::Workers, "shop", runtime, out).await?,
+            Command::Workers(args) => {
+                command::pool::run(&args, Pool::Workers, &settings, runtime, out).await?
+            }
             Command::Planners(args) => {
-                command::pool::run(&args, Pool::Planners, "shop", runtime, out).await?
+                command::pool::run(&args, Pool::Planners, &settings, runtime, out).await?
             }
             Command::Add(args) => command::add::run(&args, runtime, out).await?,
             Command::Status(args) => command::status::run(&args, "shop", runtime, out).await?,
             Command::Logs(args) => command::logs::run(&args, runtime, out).await?,
-            Command::Stop(args) => command::stop::run(&args, runtime, out).await?,
+            Command::Stop(args) => command::stop::run(&args, &settings, runtime, out).await?,
             other => panic!("{other:?} is no verb of the fleet"),
         };
         assert_eq!(exit, Exit::Done);

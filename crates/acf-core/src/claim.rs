@@ -132,6 +132,12 @@ impl Claim {
         IssueRef { key: self.issue.clone(), identity: self.identity.clone() }
     }
 
+    /// See [`IssueRef::record_name`].
+    #[must_use]
+    pub fn record_name(&self) -> String {
+        self.issue_ref().record_name()
+    }
+
     /// Returns the claim as its holder renews it.
     #[must_use]
     pub fn renewed(&self, now: Timestamp) -> Self {
@@ -188,18 +194,18 @@ impl fmt::Display for Version {
     }
 }
 
-/// One look at the store: what exists, not yet what it says. Maps are keyed by [`IssueKey::slug`].
+/// One look at the store: what exists, not yet what it says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// The tip of the trunk; `None` when the branch does not exist.
     pub trunk: Option<CommitId>,
-    /// The claims that exist.
+    /// The claims that exist, by [`IssueKey::slug`].
     pub claims: BTreeMap<String, Version>,
-    /// The chains of run records.
+    /// The chains of run records, by [`IssueRef::record_name`].
     pub runs: BTreeMap<String, Version>,
-    /// The work in progress that was kept.
+    /// The work in progress that was kept, by [`IssueRef::record_name`].
     pub wips: BTreeMap<String, Version>,
-    /// The feature branches, by slug, with their tips.
+    /// The feature branches, by [`IssueKey::slug`], with their tips.
     pub features: BTreeMap<String, Version>,
 }
 

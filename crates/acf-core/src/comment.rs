@@ -59,7 +59,14 @@ pub fn report(record: &RunRecord, claim: &Claim, max_attempts: u32, leads: &Lead
             changes
         }
         Outcome::Failed(failure) => {
-            let mut changes = vec![comment(failed(record, failure, max_attempts))];
+            let marker = if failure.kind.counts() {
+                marker(&record.run)
+            } else {
+                // It befalls every run alike: said once, however often it is met.
+                format!("acf:{}", failure.kind.name())
+            };
+            let body = failed(record, failure, max_attempts);
+            let mut changes = vec![Change::Comment { marker: Some(marker), body }];
             changes.extend(give_back(claim));
             if record.blocked {
                 changes.push(Change::AddLabel(label::BLOCKED.into()));
@@ -159,7 +166,9 @@ pub fn pull_request_updated(record: &RunRecord) -> String {
 
 fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
     let attempt = record.receipt.attempt;
-    let consequence = if record.blocked {
+    let consequence = if !failure.kind.counts() {
+        "That does not count as an attempt; what was done is kept, and it will be tried again".to_owned()
+    } else if record.blocked {
         format!(
             "That was attempt {attempt} of {max_attempts}: remove the label acf-blocked to have it tried again"
         )
@@ -204,16 +213,32 @@ pub fn agent_line(receipt: &Receipt) -> String {
     if let Some(model) = &receipt.model {
         let _ = write!(line, ", {model}");
     }
-    if usage.turns > 0 {
-        let _ = write!(line, " · {} turns", usage.turns);
+    match usage.turns {
+        0 => {}
+        1 => line.push_str(" · 1 turn"),
+        turns => {
+            let _ = write!(line, " · {turns} turns");
+        }
     }
     if usage.input_tokens + usage.output_tokens > 0 {
         let _ = write!(line, " · {} in, {} out", tokens(usage.input_tokens), tokens(usage.output_tokens));
     }
-    if let Some(cost) = usage.cost_usd {
-        let _ = write!(line, " · ${cost:.2}");
+    match usage.cost_usd {
+        Some(_) => {
+            let _ = write!(line, " · {}", cost(&usage));
+        }
+        None if usage.cost_is_unknown() => line.push_str(" · cost not known"),
+        None => {}
     }
     line
+}
+
+/// Says what something cost: `$0.31`, or `$0.31 (estimated)`; nothing where nobody knows.
+#[must_use]
+pub fn cost(usage: &crate::receipt::Usage) -> String {
+    let Some(dollars) = usage.cost_usd else { return String::new() };
+    let estimated = if usage.cost_is_estimated { " (estimated)" } else { "" };
+    format!("${dollars:.2}{estimated}")
 }
 
 /// Says in one line what the gate's commands showed; nothing where there is no gate.
@@ -228,7 +253,8 @@ pub fn gate_line(receipt: &Receipt) -> Option<String> {
 }
 
 /// Writes a number of tokens the short way: `612`, `41k`.
-fn tokens(count: u64) -> String {
+#[must_use]
+pub fn tokens(count: u64) -> String {
     if count < 1000 { count.to_string() } else { format!("{}k", (count + 500) / 1000) }
 }
 
@@ -287,7 +313,14 @@ mod tests {
         Receipt {
             agent: "claude 2.1".into(),
             model: Some("sonnet".into()),
-            usage: Usage { turns: 14, input_tokens: 41_200, output_tokens: 612, cost_usd: Some(0.31) },
+            usage: Usage {
+                turns: 14,
+                input_tokens: 41_200,
+                output_tokens: 612,
+                cost_usd: Some(0.31),
+                ..Usage::default()
+            },
+            parts: Vec::new(),
             gate: vec![CheckResult { command: "make check".into(), exit_code: Some(0), duration_ms: 12_400 }],
             resumed: false,
             fix_rounds: 1,
@@ -457,6 +490,24 @@ mod tests {
     }
 
     #[test]
+    fn what_befell_the_agents_account_is_said_once_for_all_runs() {
+        let failure = Failure::new(FailureKind::QuotaExhausted, "the agent's account has no quota left");
+        let told = told(record(Outcome::Failed(failure), 5));
+        assert!(told.starts_with(
+            "comment (acf:quota_exhausted):\nacf gave this back: the agent's account has no quota left. That \
+             does not count as an attempt; what was done is kept, and it will be tried again.\n"
+        ));
+        assert!(told.ends_with("Unassign\nTransition(PlanApproved)\n"));
+    }
+
+    #[test]
+    fn an_estimated_cost_is_marked_as_one() {
+        let usage = Usage { cost_usd: Some(0.314), cost_is_estimated: true, ..Usage::default() };
+        let receipt = Receipt { agent: "codex".into(), usage, ..Receipt::default() };
+        assert_eq!(agent_line(&receipt), "codex · $0.31 (estimated)");
+    }
+
+    #[test]
     fn the_last_failure_blocks_the_issue() {
         let failure = Failure::new(FailureKind::NoChange, "the agent changed nothing");
         let told = told(RunRecord { blocked: true, ..record(Outcome::Failed(failure), 5) });
@@ -510,7 +561,7 @@ mod tests {
             let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
             agent_line(&Receipt { agent: "script".into(), usage, ..Receipt::default() })
         };
-        assert_eq!(used(0, 612), "script · 0 in, 612 out");
-        assert_eq!(used(612, 0), "script · 612 in, 0 out");
+        assert_eq!(used(0, 612), "script · 0 in, 612 out · cost not known");
+        assert_eq!(used(612, 0), "script · 612 in, 0 out · cost not known");
     }
 }

@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn a_failed_issue_waits_for_its_backoff() {
         let judged = |at| {
-            let history = History::of(None, [failed(100), failed(200)]);
+            let history = History::new(vec![failed(100), failed(200)]);
             judge(&issue(), Stage::Implementation, &Rules::default(), &ClaimView::None, &history, now(at))
         };
         assert_eq!(judged(205).first_obstacle().unwrap().says, "attempt 3 of 3 in 15 s");

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mask::Mask;
+
 /// The longest key that is accepted, in bytes; trackers stay far below it.
 const MAX_KEY_BYTES: usize = 64;
 
@@ -235,7 +237,8 @@ pub struct Issue {
     #[serde(default)]
     pub blocked_by: Vec<String>,
     /// What else identifies it where keys can move to another issue (a TODO file's do); `None` where
-    /// keys are stable. Claims and run records carry it, so that one issue's past is never another's.
+    /// keys are stable. Run records and kept work are named by it, so that an issue's past follows it and
+    /// is never another's.
     #[serde(default)]
     pub identity: Option<String>,
 }
@@ -245,6 +248,14 @@ impl Issue {
     #[must_use]
     pub fn has_label(&self, label: &str) -> bool {
         self.labels.contains(label)
+    }
+
+    /// Returns the issue with every known secret masked in what people wrote.
+    #[must_use]
+    pub fn masked(mut self, mask: &Mask) -> Self {
+        mask.hide_in(&mut self.summary);
+        mask.hide_in(&mut self.description);
+        self
     }
 
     /// Returns what finds this issue again, even if its key has moved.
@@ -262,6 +273,25 @@ pub struct IssueRef {
     /// See [`Issue::identity`]; `None` finds whatever has the key now.
     #[serde(default)]
     pub identity: Option<String>,
+}
+
+impl IssueRef {
+    /// Returns the name that the issue's past (its run records and its kept work) goes by: one component
+    /// of a ref. It follows the issue where its key does not, and no two issues share one.
+    ///
+    /// An identity is set apart from keys by `item.`, as keys have no dots; bytes that a ref may not hold
+    /// are written as `%` and two digits.
+    #[must_use]
+    pub fn record_name(&self) -> String {
+        let Some(identity) = &self.identity else { return self.key.slug().to_owned() };
+        identity.bytes().fold("item.".to_owned(), |mut name, byte| {
+            match byte {
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' => name.push(char::from(byte)),
+                _ => name += &format!("%{byte:02x}"),
+            }
+            name
+        })
+    }
 }
 
 impl From<IssueKey> for IssueRef {
@@ -311,6 +341,21 @@ mod tests {
             assert_eq!((key.as_str(), key.to_string().as_str()), (text, text));
             assert_eq!(IssueRef::from(key).to_string(), text);
         }
+    }
+
+    #[test]
+    fn the_past_of_an_issue_goes_by_its_identity_where_keys_move() {
+        let issue = |key: &str, identity: Option<&str>| IssueRef {
+            key: key.parse().unwrap(),
+            identity: identity.map(str::to_owned),
+        };
+        assert_eq!(issue("#12", None).record_name(), "12");
+        assert_eq!(issue("TODO-1", Some("3fa9")).record_name(), "item.3fa9");
+        assert_eq!(issue("TODO-2", Some("3fa9")).record_name(), "item.3fa9");
+        assert_eq!(
+            issue("TODO-1", Some("a/../b c%.lock")).record_name(),
+            "item.a%2f%2e%2e%2fb%20c%25%2elock"
+        );
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::agent::{AgentOutcome, Trouble};
 use crate::issue::Stage;
 use crate::policy::Regate;
@@ -26,6 +28,9 @@ pub enum Round {
     First,
     /// Again with the same words, after a rate limit.
     Again,
+    /// By the next agent, in the same checkout: the one before has no quota left, or a rate limit that
+    /// does not end.
+    HandedOver,
     /// To mend what is wrong with its work.
     Fix(Feedback),
 }
@@ -183,6 +188,8 @@ pub struct Terms {
     pub regate: Regate,
     /// Whether there is any check to run.
     pub has_gate: bool,
+    /// How many agents stand by for the case that the one before has no quota left.
+    pub fallbacks: u32,
 }
 
 /// One run, from the agent's first round to its end.
@@ -194,14 +201,25 @@ pub struct IssueRun {
     fix_rounds: u32,
     waits: u32,
     lost_races: u32,
+    fallbacks_left: u32,
+    /// The first time at which one of the agents has quota again, as far as they tell.
+    quota_at: Option<Timestamp>,
 }
 
 impl IssueRun {
     /// Begins a run; its first action is [`Action::RunAgent`] with [`Round::First`].
     #[must_use]
     pub fn begin(terms: Terms) -> (Self, Action) {
-        let run =
-            Self { terms, target: terms.target, diverted: None, fix_rounds: 0, waits: 0, lost_races: 0 };
+        let run = Self {
+            terms,
+            target: terms.target,
+            diverted: None,
+            fix_rounds: 0,
+            waits: 0,
+            lost_races: 0,
+            fallbacks_left: terms.fallbacks,
+            quota_at: None,
+        };
         (run, Action::RunAgent(Round::First))
     }
 
@@ -262,10 +280,7 @@ impl IssueRun {
     fn after_trouble(&mut self, trouble: Trouble) -> Action {
         let (kind, reason) = match trouble {
             Trouble::RateLimited { retry_after } => return self.wait_or_fail(retry_after),
-            Trouble::QuotaExhausted { resets_at } => {
-                let until = resets_at.map(|at| format!(" until {at}")).unwrap_or_default();
-                (FailureKind::QuotaExhausted, format!("the agent's account has no quota left{until}"))
-            }
+            Trouble::QuotaExhausted { resets_at } => return self.hand_over_or_fail(resets_at),
             Trouble::NotAuthenticated { message } => (
                 FailureKind::NotAuthenticated,
                 format!("the agent's service does not accept its credentials: {message}"),
@@ -280,9 +295,31 @@ impl IssueRun {
         fail(Failure::new(kind, reason))
     }
 
+    fn hand_over_or_fail(&mut self, resets_at: Option<Timestamp>) -> Action {
+        self.quota_at = [self.quota_at, resets_at].into_iter().flatten().min();
+        if let Some(next) = self.hand_over() {
+            return next;
+        }
+        let until = self.quota_at.map(|at| format!(" until {at}")).unwrap_or_default();
+        let whose = if self.terms.fallbacks == 0 { "the agent's account has" } else { "all agents have" };
+        let failure = Failure::new(FailureKind::QuotaExhausted, format!("{whose} no quota left{until}"));
+        fail(failure.until(self.quota_at))
+    }
+
+    /// Gives the work to the next agent, if there is one.
+    fn hand_over(&mut self) -> Option<Action> {
+        self.fallbacks_left = self.fallbacks_left.checked_sub(1)?;
+        // Another agent, another service: what the one before has waited for says nothing of it.
+        self.waits = 0;
+        Some(Action::RunAgent(Round::HandedOver))
+    }
+
     fn wait_or_fail(&mut self, retry_after: Option<Duration>) -> Action {
         let wait = retry_after.unwrap_or(FIRST_WAIT * 2u32.pow(self.waits.min(MAX_WAITS)));
         if self.waits == MAX_WAITS || wait > LONGEST_WAIT {
+            if let Some(next) = self.hand_over() {
+                return next;
+            }
             return fail(Failure::new(
                 FailureKind::RateLimited,
                 format!("the agent's service refuses for too many requests, after {} waits", self.waits),
@@ -404,6 +441,7 @@ mod tests {
         max_fixes: 2,
         regate: Regate::Overlap,
         has_gate: true,
+        fallbacks: 0,
     };
 
     fn finished() -> Event {
@@ -568,6 +606,29 @@ mod tests {
     }
 
     #[test]
+    fn without_quota_the_work_goes_to_the_next_agent_until_there_is_none() {
+        let at = |secs| Some(Timestamp::from_second(secs).unwrap());
+        let exhausted =
+            |resets_at| Event::AgentEnded(AgentOutcome::Trouble(Trouble::QuotaExhausted { resets_at }));
+        let (mut run, _) = IssueRun::begin(Terms { fallbacks: 1, ..TERMS });
+        assert_eq!(run.on(exhausted(at(500))), Action::RunAgent(Round::HandedOver));
+        let Action::End(Conclusion::Failed(failure)) = run.on(exhausted(at(900))) else { panic!("went on") };
+        assert_eq!(failure.kind, FailureKind::QuotaExhausted);
+        assert_eq!(failure.until, at(500), "the first of the two to have quota again");
+        assert_eq!(failure.reason, "all agents have no quota left until 1970-01-01T00:08:20Z");
+        let Action::End(Conclusion::Failed(failure)) = after(TERMS, [exhausted(None)]) else { panic!() };
+        assert_eq!((failure.reason.as_str(), failure.until), ("the agent's account has no quota left", None));
+    }
+
+    #[test]
+    fn a_rate_limit_that_does_not_end_hands_the_work_over_too() {
+        let (mut run, _) = IssueRun::begin(Terms { fallbacks: 1, ..TERMS });
+        assert_eq!(run.on(limited(Some(7200))), Action::RunAgent(Round::HandedOver));
+        assert_eq!(run.on(limited(Some(1))), Action::Wait(Duration::from_secs(1)));
+        assert_eq!(failure_kind(&run.on(limited(Some(7200)))), Some(FailureKind::RateLimited));
+    }
+
+    #[test]
     fn a_rate_limit_is_waited_out_in_its_own_time_or_longer_and_longer() {
         assert_eq!(after(TERMS, [limited(Some(7))]), Action::Wait(Duration::from_secs(7)));
         let (mut run, _) = IssueRun::begin(TERMS);
@@ -611,7 +672,10 @@ mod tests {
     /// What may happen after an action, so that a run can be played through.
     fn events_after(action: &Action) -> Vec<Event> {
         match action {
-            Action::RunAgent(_) => vec![finished(), limited(None), limited(Some(1))],
+            Action::RunAgent(_) => {
+                let exhausted = Trouble::QuotaExhausted { resets_at: None };
+                vec![finished(), limited(None), Event::AgentEnded(AgentOutcome::Trouble(exhausted))]
+            }
             Action::Wait(_) => vec![Event::Waited],
             Action::Collect => vec![
                 Event::Collected(Collected::Work),
@@ -633,7 +697,7 @@ mod tests {
         /// However unlucky it is, a run ends.
         #[test]
         fn every_run_ends(choices in prop::collection::vec(0usize..3, 200), max_fixes in 0u32..4) {
-            let (mut run, mut action) = IssueRun::begin(Terms { max_fixes, ..TERMS });
+            let (mut run, mut action) = IssueRun::begin(Terms { max_fixes, fallbacks: 2, ..TERMS });
             for choice in choices {
                 let events = events_after(&action);
                 if events.is_empty() {

@@ -28,17 +28,40 @@ pub struct Timeouts {
     pub setup: Duration,
     /// Each verify command.
     pub verify: Duration,
-    /// One round of the agent.
-    pub agent: Duration,
-    /// Silence of the agent.
-    pub stall: Duration,
+    /// One round of the agent, where the repository says it.
+    pub agent: Option<Duration>,
+    /// Silence of the agent, where the repository says it.
+    pub stall: Option<Duration>,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let minutes = |n: u64| Duration::from_secs(n * 60);
-        Self { setup: minutes(10), verify: minutes(20), agent: minutes(60), stall: minutes(10) }
+        Self { setup: minutes(10), verify: minutes(20), agent: None, stall: None }
     }
+}
+
+impl Timeouts {
+    /// Returns how long one round of the agent may take, where the operator may have said it too: an
+    /// hour, if nobody has.
+    #[must_use]
+    pub fn of_agent(&self, operators: Option<Duration>) -> Duration {
+        shorter(self.agent, operators).unwrap_or(minutes(60))
+    }
+
+    /// Returns how long the agent may be silent, where the operator may have said it too: ten minutes, if
+    /// nobody has.
+    #[must_use]
+    pub fn of_silence(&self, operators: Option<Duration>) -> Duration {
+        shorter(self.stall, operators).unwrap_or(minutes(10))
+    }
+}
+
+const fn minutes(n: u64) -> Duration {
+    Duration::from_secs(n * 60)
+}
+
+fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    [one, other].into_iter().flatten().min()
 }
 
 /// What a repository says about how work on it is done.
@@ -111,19 +134,19 @@ impl Policy {
             max_fixes: file.max_fixes.unwrap_or(defaults.max_fixes),
             regate: file.regate,
             timeouts: Timeouts {
-                setup: limit("setup", file.timeouts.setup, limits.setup)?,
-                verify: limit("verify", file.timeouts.verify, limits.verify)?,
-                agent: limit("agent", file.timeouts.agent, limits.agent)?,
-                stall: limit("stall", file.timeouts.stall, limits.stall)?,
+                setup: limit("setup", file.timeouts.setup)?.unwrap_or(limits.setup),
+                verify: limit("verify", file.timeouts.verify)?.unwrap_or(limits.verify),
+                agent: limit("agent", file.timeouts.agent)?,
+                stall: limit("stall", file.timeouts.stall)?,
             },
         })
     }
 }
 
-fn limit(name: &str, given: Option<SignedDuration>, default: Duration) -> Result<Duration, InvalidPolicy> {
-    let Some(given) = given else { return Ok(default) };
+fn limit(name: &str, given: Option<SignedDuration>) -> Result<Option<Duration>, InvalidPolicy> {
+    let Some(given) = given else { return Ok(None) };
     match Duration::try_from(given) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
         _ => Err(InvalidPolicy(format!("timeouts.{name} must be more than zero"))),
     }
 }
@@ -158,11 +181,23 @@ mod tests {
             timeouts: Timeouts {
                 setup: Duration::from_secs(60),
                 verify: Duration::from_secs(120),
-                agent: Duration::from_secs(5400),
-                stall: Duration::from_secs(90),
+                agent: Some(Duration::from_secs(5400)),
+                stall: Some(Duration::from_secs(90)),
             },
         };
         assert_eq!(Policy::parse(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn of_what_repository_and_operator_allow_the_agent_the_shorter_holds() {
+        let timeouts = |agent, stall| Timeouts { agent, stall, ..Timeouts::default() };
+        let (one, two) = (Some(minutes(1)), Some(minutes(2)));
+        assert_eq!(timeouts(None, None).of_agent(None), minutes(60));
+        assert_eq!(timeouts(None, None).of_silence(None), minutes(10));
+        assert_eq!(timeouts(None, None).of_agent(Some(minutes(120))), minutes(120));
+        assert_eq!(timeouts(two, one).of_agent(one), minutes(1));
+        assert_eq!(timeouts(two, one).of_silence(two), minutes(1));
+        assert_eq!(timeouts(two, one).of_agent(None), minutes(2));
     }
 
     #[test]

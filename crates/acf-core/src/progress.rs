@@ -100,8 +100,11 @@ pub enum What {
     Idle {
         /// Why not.
         why: String,
-        /// How long it waits.
+        /// How long it waits before it looks again.
         wait_secs: u64,
+        /// Until when it takes no issue, whichever there are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
     },
     /// It has stopped.
     Stopped {

@@ -19,15 +19,34 @@ pub struct Usage {
     /// Turns of the conversation with the model.
     #[serde(default)]
     pub turns: u64,
-    /// Tokens read.
+    /// Tokens read, those from a cache included.
     #[serde(default)]
     pub input_tokens: u64,
+    /// Those of the tokens read that came from a cache, which cost less.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached_tokens: u64,
     /// Tokens written.
     #[serde(default)]
     pub output_tokens: u64,
-    /// Cost in US dollars, where the agent tells it.
+    /// Cost in US dollars, as the agent tells it or acf estimates it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// Whether any of the cost is acf's estimate from a price table.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cost_is_estimated: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Usage {
+    /// Tells whether tokens were used of which nobody knows the cost.
+    #[must_use]
+    pub fn cost_is_unknown(&self) -> bool {
+        self.cost_usd.is_none() && self.input_tokens + self.output_tokens > 0
+    }
 }
 
 // Costs are finite: they are parsed from JSON, which has no NaN.
@@ -37,6 +56,8 @@ impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, more: Self) {
         self.turns += more.turns;
         self.input_tokens += more.input_tokens;
+        self.cached_tokens += more.cached_tokens;
+        self.cost_is_estimated |= more.cost_is_estimated;
         self.output_tokens += more.output_tokens;
         self.cost_usd = match (self.cost_usd, more.cost_usd) {
             (None, None) => None,
@@ -45,17 +66,36 @@ impl std::ops::AddAssign for Usage {
     }
 }
 
-/// The evidence for one run.
+/// What one of several agents did for a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
+pub struct Part {
     /// The agent's name, and its version where it tells one.
     pub agent: String,
     /// The model, where one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// What the agent used.
+    /// What it used.
     #[serde(default)]
     pub usage: Usage,
+    /// Time spent inside it.
+    #[serde(default)]
+    pub agent_ms: u64,
+}
+
+/// The evidence for one run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The agent's name, and its version where it tells one; several in the order in which they worked.
+    pub agent: String,
+    /// The model, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// What the agents used.
+    #[serde(default)]
+    pub usage: Usage,
+    /// The part of each agent, in their order, where more than one took part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// The last run of each of the gate's commands.
     #[serde(default)]
     pub gate: Vec<CheckResult>,
@@ -76,17 +116,75 @@ pub struct Receipt {
     pub duration_ms: u64,
 }
 
+impl Receipt {
+    /// Returns the receipt of a run that those agents worked on, one after another.
+    #[must_use]
+    pub fn by(self, parts: &[Part]) -> Self {
+        let joined = |words: Vec<&str>| words.join(", then ");
+        let mut models: Vec<_> = parts.iter().filter_map(|part| part.model.as_deref()).collect();
+        models.dedup();
+        let mut usage = Usage::default();
+        parts.iter().for_each(|part| usage += part.usage);
+        Self {
+            agent: joined(parts.iter().map(|part| part.agent.as_str()).collect()),
+            model: (!models.is_empty()).then(|| joined(models)),
+            usage,
+            agent_ms: parts.iter().map(|part| part.agent_ms).sum(),
+            parts: if parts.len() > 1 { parts.to_vec() } else { Vec::new() },
+            ..self
+        }
+    }
+
+    /// Returns the part of each agent, also where there was only one.
+    #[must_use]
+    pub fn shares(&self) -> Vec<Part> {
+        if !self.parts.is_empty() {
+            return self.parts.clone();
+        }
+        let Self { agent, model, usage, agent_ms, .. } = self.clone();
+        vec![Part { agent, model, usage, agent_ms }]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn usage_adds_up_and_an_unknown_cost_stays_unknown() {
-        let mut sum = Usage { turns: 1, input_tokens: 10, output_tokens: 3, cost_usd: None };
-        sum += Usage { turns: 2, input_tokens: 5, output_tokens: 1, cost_usd: None };
-        assert_eq!(sum, Usage { turns: 3, input_tokens: 15, output_tokens: 4, cost_usd: None });
+        let used = |turns, input_tokens, output_tokens| Usage {
+            turns,
+            input_tokens,
+            cached_tokens: 1,
+            output_tokens,
+            ..Usage::default()
+        };
+        let mut sum = used(1, 10, 3);
+        sum += used(2, 5, 1);
+        assert_eq!(sum, Usage { cached_tokens: 2, ..used(3, 15, 4) });
+        assert!(sum.cost_is_unknown());
         sum += Usage { cost_usd: Some(0.25), ..Usage::default() };
-        sum += Usage { cost_usd: Some(0.5), ..Usage::default() };
-        assert_eq!(sum.cost_usd, Some(0.75));
+        assert!(!sum.cost_is_estimated);
+        sum += Usage { cost_usd: Some(0.5), cost_is_estimated: true, ..Usage::default() };
+        assert_eq!((sum.cost_usd, sum.cost_is_estimated), (Some(0.75), true));
+    }
+
+    #[test]
+    fn a_receipt_names_every_agent_that_took_part_and_sums_what_they_used() {
+        let part = |agent: &str, model: Option<&str>, turns| Part {
+            agent: agent.into(),
+            model: model.map(Into::into),
+            usage: Usage { turns, ..Usage::default() },
+            agent_ms: 10,
+        };
+        let both = [part("claude 2.1", Some("sonnet"), 3), part("codex 0.169", None, 2)];
+        let receipt = Receipt::default().by(&both);
+        assert_eq!((receipt.agent.as_str(), receipt.usage.turns), ("claude 2.1, then codex 0.169", 5));
+        assert_eq!((receipt.model.as_deref(), receipt.agent_ms), (Some("sonnet"), 20));
+        assert_eq!(receipt.shares(), both);
+
+        let alone = Receipt::default().by(&both[..1]);
+        assert!(alone.parts.is_empty());
+        assert_eq!(alone.shares(), both[..1]);
     }
 }

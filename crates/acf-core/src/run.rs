@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::issue::{IssueKey, Stage};
+use crate::mask::Mask;
 use crate::receipt::Receipt;
 
 /// The wait after a first failed attempt.
@@ -116,6 +117,22 @@ pub enum FailureKind {
     Internal,
 }
 
+impl FailureKind {
+    /// Tells whether a failure of this kind says something about the issue, and so counts as an attempt.
+    /// What befell the agent's account befalls every issue alike.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        !matches!(self, Self::RateLimited | Self::QuotaExhausted | Self::NotAuthenticated)
+    }
+
+    /// Returns its name, as records have it.
+    #[must_use]
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).ok();
+        name.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    }
+}
+
 /// Why a run failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -126,12 +143,29 @@ pub struct Failure {
     /// The end of the output that shows it, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
+    /// Until when there is no use in trying again, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 impl Failure {
     /// Makes a failure without evidence.
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), evidence: None }
+        Self { kind, reason: reason.into(), evidence: None, until: None }
+    }
+
+    /// Adds until when there is no use in trying again.
+    #[must_use]
+    pub fn until(self, until: Option<Timestamp>) -> Self {
+        Self { until, ..self }
+    }
+
+    /// Returns the failure with every known secret masked.
+    #[must_use]
+    pub fn masked(mut self, mask: &Mask) -> Self {
+        mask.hide_in(&mut self.reason);
+        self.evidence.iter_mut().for_each(|evidence| mask.hide_in(evidence));
+        self
     }
 
     /// Adds the output that shows the failure.
@@ -161,7 +195,7 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<String>,
     },
-    /// The run failed; it counts as an attempt.
+    /// The run failed; it counts as an attempt if [`FailureKind::counts`].
     Failed(Failure),
     /// The worker was told to stop; the run does not count.
     Interrupted,
@@ -225,13 +259,10 @@ pub struct History {
 }
 
 impl History {
-    /// Makes the history of the issue with that identity out of the records kept under its key; those
-    /// of another issue that had the key before are left out.
+    /// Makes the history out of an issue's records, the oldest first.
     #[must_use]
-    pub fn of(identity: Option<&str>, records: impl IntoIterator<Item = RunRecord>) -> Self {
-        Self {
-            records: records.into_iter().filter(|record| record.identity.as_deref() == identity).collect(),
-        }
+    pub fn new(records: Vec<RunRecord>) -> Self {
+        Self { records }
     }
 
     /// Returns the records, the oldest first.
@@ -246,7 +277,7 @@ impl History {
         let failures = self.records.iter().rev().filter(|record| record.stage == stage);
         let since_reset = failures
             .take_while(|record| !record.blocked && !matches!(record.outcome, Outcome::Landed { .. }));
-        let count = since_reset.filter(|record| matches!(record.outcome, Outcome::Failed(_))).count();
+        let count = since_reset.filter(|record| is_attempt(record)).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
@@ -255,13 +286,15 @@ impl History {
     pub fn not_before(&self, stage: Stage, limits: AttemptLimits) -> Option<Timestamp> {
         let failed = self.failed_attempts(stage);
         let wait = backoff(failed, limits.first_backoff)?;
-        let last_failure = self
-            .records
-            .iter()
-            .rev()
-            .find(|record| record.stage == stage && matches!(record.outcome, Outcome::Failed(_)))?;
+        let last_failure =
+            self.records.iter().rev().find(|record| record.stage == stage && is_attempt(record))?;
         last_failure.ended_at.checked_add(wait).ok()
     }
+}
+
+/// Tells whether a run failed in a way that counts.
+fn is_attempt(record: &RunRecord) -> bool {
+    matches!(&record.outcome, Outcome::Failed(failure) if failure.kind.counts())
 }
 
 /// Returns the wait after that many failed attempts in a row: nothing after none, then `first`,
@@ -309,7 +342,7 @@ pub(crate) mod tests {
     }
 
     fn attempts(records: Vec<RunRecord>) -> u32 {
-        History::of(None, records).failed_attempts(Stage::Implementation)
+        History::new(records).failed_attempts(Stage::Implementation)
     }
 
     #[test]
@@ -323,6 +356,19 @@ pub(crate) mod tests {
     #[test]
     fn an_interrupted_run_is_no_attempt() {
         assert_eq!(attempts(vec![failed(1), record(Outcome::Interrupted, 2), failed(3)]), 2);
+    }
+
+    #[test]
+    fn what_befell_the_agents_account_is_no_attempt_at_the_issue() {
+        for kind in [FailureKind::RateLimited, FailureKind::QuotaExhausted, FailureKind::NotAuthenticated] {
+            let befell = record(Outcome::Failed(Failure::new(kind, "429")), 900);
+            assert_eq!(attempts(vec![failed(1), befell.clone()]), 1, "{kind:?}");
+            let history = History::new(vec![failed(100), befell]);
+            let not_before = history.not_before(Stage::Implementation, AttemptLimits::default());
+            assert_eq!(not_before, Some(Timestamp::from_second(110).unwrap()), "{kind:?}");
+        }
+        assert!(FailureKind::OutOfTurns.counts() && FailureKind::OutOfBudget.counts());
+        assert_eq!(FailureKind::QuotaExhausted.name(), "quota_exhausted");
     }
 
     #[test]
@@ -342,17 +388,9 @@ pub(crate) mod tests {
     #[test]
     fn stages_are_counted_apart() {
         let planning = RunRecord { stage: Stage::Planning, ..failed(1) };
-        let history = History::of(None, vec![planning, failed(2), failed(3)]);
+        let history = History::new(vec![planning, failed(2), failed(3)]);
         assert_eq!(history.failed_attempts(Stage::Planning), 1);
         assert_eq!(history.failed_attempts(Stage::Implementation), 2);
-    }
-
-    #[test]
-    fn another_issue_that_had_the_key_before_does_not_count() {
-        let other = RunRecord { identity: Some("old".into()), ..failed(1) };
-        let mine = RunRecord { identity: Some("new".into()), ..failed(2) };
-        let history = History::of(Some("new"), vec![other, mine.clone()]);
-        assert_eq!(history.records(), [mine]);
     }
 
     #[test]
@@ -366,7 +404,7 @@ pub(crate) mod tests {
     fn the_wait_counts_from_the_last_failure_of_the_stage() {
         let planning = RunRecord { stage: Stage::Planning, ..failed(900) };
         let history =
-            History::of(None, vec![failed(100), failed(200), record(Outcome::Interrupted, 300), planning]);
+            History::new(vec![failed(100), failed(200), record(Outcome::Interrupted, 300), planning]);
         let limits = AttemptLimits::default();
         let not_before = history.not_before(Stage::Implementation, limits).unwrap();
         assert_eq!(not_before, Timestamp::from_second(220).unwrap());

@@ -8,10 +8,11 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use acf_core::agent::{Agent, AgentError, AgentLimits, AgentOutcome, AgentRequest};
+use acf_core::agent::{Agent, AgentError, AgentOutcome, AgentRequest};
 use acf_core::clock::Clock;
 use acf_core::issue::{Issue, IssueKey, Stage, Status};
 use acf_core::policy::Timeouts;
+use acf_core::prices::{InvalidPrices, Prices};
 use acf_core::progress::Observer;
 use acf_core::run::{RunId, WorkerId};
 use acf_core::tracker::{Tracker, TrackerError};
@@ -19,11 +20,12 @@ use acf_trackers::todo::{LocalFile, Todo, TodoFile};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::agent;
+use crate::agent::{self, Roster};
+use crate::agent_user::{AgentHome, AgentUser, AgentUserError};
 use crate::clock::SystemClock;
-use crate::config::{self, Settings, TodoLocation, child_environment};
+use crate::config::{self, AgentChoice, Allowance, Settings, TodoLocation, child_environment};
 use crate::events::EventFile;
-use crate::git::checkout::{Author, remove_abandoned};
+use crate::git::checkout::{Author, checkouts_dir, remove_abandoned};
 use crate::git::claims::GitClaims;
 use crate::git::command::Git;
 use crate::git::mirror::{Mirror, MirrorError};
@@ -32,10 +34,12 @@ use crate::git::probe::{self, ProbeError};
 use crate::git::remote::{Credentials, Remote};
 use crate::git::todo_file::RepositoryFile;
 use crate::masked::Masked;
-use crate::process::{Guard, Limits, Place};
+use crate::process::{self, End, Guard, GuardedCommand, Limits, Place};
 use crate::workbench::GitWorkbench;
 use crate::worker::{Hosting, Life, Orders, Patrol, Surroundings, Worker, WorkerError};
 
+/// The prices that acf knows.
+const PRICES: &str = include_str!("../data/prices.toml");
 /// How long an agent's preparation may take.
 const PREPARATION_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// How long an agent that is no worker's may take to end.
@@ -56,6 +60,12 @@ pub enum StartError {
     /// The agent will not do.
     #[error(transparent)]
     Agent(#[from] AgentError),
+    /// The user as whom agents are to run will not do.
+    #[error(transparent)]
+    AgentUser(#[from] AgentUserError),
+    /// The file of prices cannot be used.
+    #[error("cannot use AGENT_PRICES_FILE")]
+    Prices(#[from] InvalidPrices),
     /// A file or a process of acf's own cannot be used.
     #[error("{attempt}")]
     Machine {
@@ -179,7 +189,33 @@ fn open_agent(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
 ) -> Result<Arc<dyn Agent>, StartError> {
-    let choice = settings.agent.as_ref().ok_or(StartError::NoAgent)?;
+    make_agent(settings.agent.as_ref().ok_or(StartError::NoAgent)?, environment)
+}
+
+/// Makes all agents that are configured, and checks that their programs are there.
+fn open_agents(
+    settings: &Settings,
+    environment: &BTreeMap<String, String>,
+    clock: Arc<dyn Clock>,
+) -> Result<Roster, StartError> {
+    let first = open_agent(settings, environment)?;
+    let others = settings.fallbacks.iter().map(|choice| make_agent(choice, environment));
+    Ok(Roster::new(first, others.collect::<Result<_, _>>()?, clock))
+}
+
+/// Reads acf's own table of prices, and the operator's over it.
+fn open_prices(settings: &Settings) -> Result<Prices, StartError> {
+    let own = Prices::parse(PRICES)?;
+    let Some(path) = &settings.allowance.prices_file else { return Ok(own) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| StartError::Machine { attempt: "cannot read AGENT_PRICES_FILE", cause })?;
+    Ok(own.overridden_by(Prices::parse(&text)?))
+}
+
+fn make_agent(
+    choice: &AgentChoice,
+    environment: &BTreeMap<String, String>,
+) -> Result<Arc<dyn Agent>, StartError> {
     let agent = agent::make(choice)
         .map_err(|cause| StartError::Machine { attempt: "cannot find acf's own program", cause })?;
     let path = environment.get("PATH").map(String::as_str).unwrap_or_default();
@@ -196,8 +232,52 @@ fn agent_environment(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
 ) -> Vec<(OsString, OsString)> {
-    let environment = child_environment::for_agent(environment, &settings.mask);
-    environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    as_os(&child_environment::for_agent(environment, &settings.mask))
+}
+
+fn as_os(environment: &BTreeMap<String, String>) -> Vec<(OsString, OsString)> {
+    environment.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn in_home(cause: io::Error) -> StartError {
+    StartError::Machine { attempt: "cannot make a home for ACF_AGENT_USER", cause }
+}
+
+/// Makes the home of a worker's agents, beside the checkouts.
+fn make_home(user: &AgentUser, work_dir: &Path, worker: &WorkerId) -> Result<AgentHome, StartError> {
+    let home = AgentHome::make(&checkouts_dir(work_dir), worker.as_str()).map_err(in_home)?;
+    user.own(home.path()).map_err(in_home)?;
+    Ok(home)
+}
+
+/// Makes sure that the agents' user can be changed to, and can get to where agents work.
+async fn check_entry(
+    user: &AgentUser,
+    home: &AgentHome,
+    guard: &Guard,
+    environment: &BTreeMap<String, String>,
+) -> Result<(), StartError> {
+    let failed = |cause| StartError::Machine { attempt: "cannot run anything as ACF_AGENT_USER", cause };
+    let command = GuardedCommand {
+        program: "sh".into(),
+        args: ["-c", "cd \"$HOME\""].map(Into::into).to_vec(),
+        env: as_os(environment),
+        dir: "/".into(),
+        stdin: None,
+    };
+    let limits = Limits { timeout: PREPARATION_TIMEOUT, stall: None, grace: PREPARATION_GRACE };
+    let stop = CancellationToken::new();
+    match process::run(guard, command, limits, &stop, &mut |_, _| {}).await.map_err(failed)? {
+        End::Exited(0) => Ok(()),
+        End::NotStarted(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+            Err(AgentUserError::NoRight(user.name.clone()).into())
+        }
+        End::NotStarted(cause) => Err(failed(cause)),
+        _ => {
+            let directory = home.path().parent().unwrap_or(home.path()).to_owned();
+            Err(AgentUserError::NoEntry { user: user.name.clone(), directory }.into())
+        }
+    }
 }
 
 /// Prepares an agent, once per worker, in its home.
@@ -230,6 +310,8 @@ pub struct AgentAlone {
     guard: Guard,
     env: Vec<(OsString, OsString)>,
     environment: BTreeMap<String, String>,
+    allowance: Allowance,
+    prices: Prices,
 }
 
 impl AgentAlone {
@@ -243,6 +325,8 @@ impl AgentAlone {
             guard: own_guard()?,
             env: agent_environment(settings, environment),
             environment: environment.clone(),
+            allowance: settings.allowance.clone(),
+            prices: open_prices(settings)?,
         })
     }
 
@@ -271,9 +355,12 @@ impl AgentAlone {
         stop: &CancellationToken,
         log: &mut (dyn FnMut(&str) + Send),
     ) -> Result<AgentOutcome, StartError> {
-        let timeouts = Timeouts::default();
-        let limits =
-            Limits { timeout: timeouts.agent, stall: Some(timeouts.stall), grace: PREPARATION_GRACE };
+        let (timeouts, allowance) = (Timeouts::default(), &self.allowance);
+        let limits = Limits {
+            timeout: timeouts.of_agent(allowance.timeout),
+            stall: Some(timeouts.of_silence(allowance.stall)),
+            grace: PREPARATION_GRACE,
+        };
         let place = Place { guard: &self.guard, dir: directory, env: &self.env, limits };
         let issue = issue_of(prompt);
         let request = AgentRequest {
@@ -282,9 +369,9 @@ impl AgentAlone {
             stage: Stage::Implementation,
             round: 0,
             session: None,
-            limits: AgentLimits::default(),
+            limits: allowance.limits,
         };
-        let report = agent::round(&*self.agent, &request, place, stop, log).await;
+        let report = agent::round(&*self.agent, &request, &self.prices, place, stop, log).await;
         let report =
             report.map_err(|cause| StartError::Machine { attempt: "cannot run the agent", cause })?;
         Ok(report.outcome)
@@ -333,11 +420,13 @@ pub async fn assemble(
     environment: &BTreeMap<String, String>,
     stage: Stage,
 ) -> Result<ReadyWorker, StartError> {
-    let agent = open_agent(settings, environment)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let roster = Arc::new(open_agents(settings, environment, clock.clone())?);
+    let prices = Arc::new(open_prices(settings)?);
+    let user = settings.allowance.user.as_deref().map(AgentUser::named).transpose()?;
     let repository_settings = settings.repository.as_ref().ok_or(StartError::NoRepository)?;
     let repository = open_repository(repository_settings, environment).await?;
     let id = settings.worker.id.clone().unwrap_or_else(new_worker_id);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     probe::claims(&repository.mirror, &repository_settings.ref_prefix, &id, clock.now()).await?;
     let tracker = open_tracker(settings, Some(&repository))?;
     let hosting = open_hosting(settings, &repository)?;
@@ -348,23 +437,43 @@ pub async fn assemble(
     let observer: Arc<dyn Observer> = Arc::new(
         events.map_err(|cause| StartError::Machine { attempt: "cannot write ACF_EVENTS_FILE", cause })?,
     );
-    let guard = own_guard()?;
+    let guard = own_guard()?.running_as(user.as_ref().map(|user| user.ids));
+    let mut agents_environment = child_environment::for_agent(environment, &settings.mask);
+    let user = match user {
+        Some(user) => {
+            let home = make_home(&user, &repository_settings.work_dir, &id)?;
+            child_environment::move_to(&mut agents_environment, &user.name, home.path());
+            check_entry(&user, &home, &guard, &agents_environment).await?;
+            Some(Arc::new((user, home)))
+        }
+        None => None,
+    };
     let workbench = GitWorkbench {
         mirror: repository.mirror.clone(),
         work_dir: repository_settings.work_dir.clone(),
         trunk: repository.trunk.clone(),
-        agent,
+        roster,
+        allowance: settings.allowance.clone(),
+        prices,
         guard,
-        environment: agent_environment(settings, environment),
+        environment: as_os(&agents_environment),
         prompts: settings.prompts.clone(),
         author: repository.author.clone(),
         // The rest of the grace is for saving the work and telling the tracker.
         grace: settings.worker.stop_grace / 3,
         mask: settings.mask.clone(),
         observer: observer.clone(),
+        user,
     };
-    prepare(&*workbench.agent, &workbench.guard, &workbench.environment, environment).await?;
+    for agent in workbench.roster.iter() {
+        prepare(&**agent, &workbench.guard, &workbench.environment, &agents_environment).await?;
+        if let Some(user) = &workbench.user {
+            // What was put there for the agent was put there by this process.
+            user.0.own(user.1.path()).map_err(in_home)?;
+        }
+    }
     let around = Surroundings {
+        mask: settings.mask.clone(),
         claims: repository.claims.clone(),
         tracker: tracker.port.clone(),
         hosting,
@@ -379,6 +488,7 @@ pub async fn assemble(
         account,
         rules: settings.rules.clone(),
         claim_ttl: settings.worker.claim_ttl,
+        daily_budget_usd: settings.daily_budget_usd,
         issue_recheck: settings.worker.issue_recheck,
         trunk: repository.trunk.clone(),
     };
@@ -404,5 +514,26 @@ impl ReadyWorker {
         tracing::info!(git_processes, git_pushes, "worker `{}` ends: {why}", self.worker.id());
         self.observer.note(acf_core::progress::What::Stopped { why, git_processes, git_pushes });
         life
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use acf_core::receipt::Usage;
+
+    use super::*;
+
+    #[test]
+    fn every_price_that_acf_knows_says_where_it_is_published() {
+        let prices = Prices::parse(PRICES).unwrap();
+        assert!(prices.iter().count() > 20);
+        for (model, price) in prices.iter() {
+            assert!(price.source.starts_with("https://"), "{model}");
+            assert!(price.read.year() >= 2026, "{model}");
+            let cached = price.cached_input.unwrap();
+            assert!(0.0 < cached && cached < price.input && price.input < price.output, "{model}");
+        }
+        let usage = Usage { input_tokens: 1_000_000, output_tokens: 1_000_000, ..Usage::default() };
+        assert_eq!(prices.estimate("gpt-5-codex", &usage), Some(11.25));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ impl EventFile {
     /// # Errors
     /// When the file cannot be opened for writing.
     pub fn open(path: Option<&Path>, worker: WorkerId, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
-        let file = path.map(|path| File::options().create(true).append(true).open(path)).transpose()?;
+        let file =
+            path.map(|path| File::options().create(true).append(true).mode(0o600).open(path)).transpose()?;
         Ok(Self { file, worker, clock })
     }
 }

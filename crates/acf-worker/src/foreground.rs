@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::assembly::{StartError, assemble, new_worker_id, open_hosting, open_repository, open_tracker};
 use crate::clock::SystemClock;
 use crate::config::Settings;
+use crate::process::end_survivors;
 use crate::worker::{Clerk, Life, Patrol, Settled, WorkerError};
 use crate::{log, signals};
 
@@ -47,6 +48,7 @@ pub async fn work(
     errand: Errand,
 ) -> Result<Life, StartError> {
     let stop = begin(settings)?;
+    end_what_guards_left();
     let ready = assemble(settings, environment, errand.stage).await?;
     let patrol = Patrol {
         max_issues: errand.max_issues,
@@ -55,6 +57,16 @@ pub async fn work(
         inter_issue_wait: settings.worker.inter_issue_wait,
     };
     Ok(ready.patrol(patrol, &stop).await?)
+}
+
+fn end_what_guards_left() {
+    let ended = end_survivors();
+    if ended > 0 {
+        tracing::warn!(
+            ended,
+            "ended {ended} processes of agents or gates whose worker and guard were killed"
+        );
+    }
 }
 
 /// Settles expired claims, and those of workers that are known to be dead.
@@ -66,6 +78,7 @@ pub async fn sweep(
     environment: &BTreeMap<String, String>,
     dead: &[WorkerId],
 ) -> Result<Vec<Settled>, StartError> {
+    end_what_guards_left();
     let repository = settings.repository.as_ref().ok_or(StartError::NoRepository)?;
     let repository = open_repository(repository, environment).await?;
     let tracker = open_tracker(settings, Some(&repository))?.port;

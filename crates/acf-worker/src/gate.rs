@@ -12,11 +12,17 @@ use acf_core::receipt::CheckResult;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::process::{self, End, GuardedCommand, Place, Tail};
+use crate::process::{self, End, GuardedCommand, Place};
 
+mod excerpt;
+
+use excerpt::Excerpt;
+
+/// How much of the first errors in a failed command's output is shown for it.
+const ERROR_BYTES: usize = 2 * 1024;
 /// How much of the end of a failed command's output is shown for it.
-const EVIDENCE_LINES: usize = 60;
-const EVIDENCE_BYTES: usize = 4 * 1024;
+const END_LINES: usize = 60;
+const END_BYTES: usize = 4 * 1024;
 
 /// What the commands are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ pub async fn run(
     let mut checks = Vec::new();
     for command in commands {
         log(&format!("$ {command}"));
-        let mut evidence = Tail::new(EVIDENCE_LINES, EVIDENCE_BYTES);
+        let mut evidence = Excerpt::new(ERROR_BYTES, END_LINES, END_BYTES);
         let mut on_line = |_, line: &str| {
             evidence.push(line);
             log(line);

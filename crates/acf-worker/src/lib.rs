@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod agent;
+pub mod agent_user;
 pub mod assembly;
 pub mod clock;
 pub mod config;

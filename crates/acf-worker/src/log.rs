@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_line_is_masked_as_a_whole_even_if_written_in_parts() {
-        let mask = Mask::new(["hunter22".into()]);
+        let mask = Mask::new([("GIT_TOKEN".into(), "hunter22".into())]);
         let mut line = MaskedLine { mask: &mask, line: Vec::new() };
         line.write_all(b"token=hunt").unwrap();
         line.write_all(b"er22\n").unwrap();

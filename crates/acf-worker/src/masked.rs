@@ -154,7 +154,10 @@ mod tests {
     #[tokio::test]
     async fn no_secret_reaches_a_git_host() {
         let listener = Arc::new(Listener::default());
-        let host = Masked::<dyn GitHost>::new(listener.clone(), Mask::new(["hunter22".into()]));
+        let host = Masked::<dyn GitHost>::new(
+            listener.clone(),
+            Mask::new([("GIT_TOKEN".into(), "hunter22".into())]),
+        );
         let new = NewPullRequest {
             branch: "feature/1".into(),
             base: "main".into(),
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn no_secret_comes_back_in_an_error() {
-        let masked = Masked::new(Arc::new(()), Mask::new(["hunter22".into()]));
+        let masked = Masked::new(Arc::new(()), Mask::new([("GIT_TOKEN".into(), "hunter22".into())]));
         let answer = || "the proxy says: Authorization: Bearer hunter22".to_owned();
         for error in [
             TrackerError::NotFound(answer()),

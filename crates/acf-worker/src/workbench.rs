@@ -7,26 +7,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use acf_core::agent::{Agent, AgentLimits, AgentOutcome, AgentRequest};
-use acf_core::issue::{Issue, Stage, Status, label};
-use acf_core::issue_run::{Collected, Event, Feedback, GateOutcome, Rebased, Round, Terms};
+use acf_core::issue::{Stage, Status, label};
+use acf_core::issue_run::{Collected, Event, GateOutcome, Rebased, Round, Terms};
 use acf_core::mask::Mask;
 use acf_core::policy::{POLICY_PATH, Policy};
+use acf_core::prices::Prices;
 use acf_core::progress::{Observer, Step, What};
 use acf_core::prompt::repository_path;
-use acf_core::receipt::Receipt;
+use acf_core::receipt::{Part, Receipt};
 use acf_core::run::{CommitId, Failure, FailureKind, Target};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent;
-use crate::config::Prompts;
+use crate::agent::Roster;
+use crate::agent_user::{AgentHome, AgentUser};
+use crate::config::{Allowance, Prompts};
 use crate::gate::{self, GateEnd, GateReport, Purpose};
 use crate::git::checkout::{Author, Checkout, CheckoutError, Merged, WipNote};
 use crate::git::mirror::Mirror;
 use crate::process::{Guard, Limits, Place};
 use crate::prompt::{self, PromptInputs};
 use crate::worker::{Bench, Job, Salvage, SaveFor, Workbench};
+
+mod rounds;
 
 /// The most of an agent's output that one round adds to the log, in bytes.
 const LONGEST_LOG: usize = 8 * 1024 * 1024;
@@ -40,8 +43,14 @@ pub struct GitWorkbench {
     pub work_dir: PathBuf,
     /// The name of the trunk.
     pub trunk: String,
-    /// Who does the work.
-    pub agent: Arc<dyn Agent>,
+    /// Who does the work, and who stands by.
+    pub roster: Arc<Roster>,
+    /// What agents may use.
+    pub allowance: Allowance,
+    /// What tokens cost where an agent does not tell.
+    pub prices: Arc<Prices>,
+    /// As whom agents and checks run, and their home, if not as the worker itself.
+    pub user: Option<Arc<(AgentUser, AgentHome)>>,
     /// What sees to it that nothing an agent started survives.
     pub guard: Guard,
     /// The environment of agents and checks: nothing of acf's own.
@@ -62,6 +71,17 @@ impl GitWorkbench {
     fn place<'a>(&'a self, dir: &'a Path, timeout: Duration, stall: Option<Duration>) -> Place<'a> {
         let limits = Limits { timeout, stall, grace: self.grace };
         Place { guard: &self.guard, dir, env: &self.environment, limits }
+    }
+
+    /// Gives a directory to the user as whom agents run, if that is another one.
+    async fn hand_over(&self, directory: &Path) -> Result<(), Failure> {
+        let Some(user) = self.user.clone() else { return Ok(()) };
+        let directory = directory.to_owned();
+        let given = tokio::task::spawn_blocking(move || user.0.own(&directory)).await;
+        given
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|error| broken("cannot give the checkout to ACF_AGENT_USER", &error))
     }
 }
 
@@ -136,22 +156,23 @@ impl Workbench for GitWorkbench {
             policy: Policy::default(),
             task: String::new(),
             session: None,
+            has_begun: false,
             rounds: 0,
             last_prompt: String::new(),
+            last_round: Round::First,
+            place: self.roster.first(),
+            parts: Vec::new(),
             work: None,
             paths: BTreeSet::new(),
             conflicts: Vec::new(),
             directory_is_current: true,
-            receipt: Receipt {
-                agent: self.agent.name().to_owned(),
-                attempt: job.attempt,
-                ..Receipt::default()
-            },
+            receipt: Receipt { attempt: job.attempt, ..Receipt::default() },
             with: self.clone(),
-            job: Job { issue: without_secrets(&job.issue, &self.mask), ..job.clone() },
+            job: job.clone(),
             plan_path: String::new(),
             checkout,
         };
+        bench.begin_part();
         match bench.make_ready(stop).await {
             Ok(()) => Ok(Box::new(bench)),
             Err(failure) => {
@@ -172,7 +193,15 @@ struct GitBench {
     /// The prompt of the first round.
     task: String,
     last_prompt: String,
+    /// The last round that was not only one more try.
+    last_round: Round,
+    /// The agent that works now, by its place on the roster.
+    place: usize,
+    /// What each agent so far did; the last one is that of the agent that works now.
+    parts: Vec<Part>,
     session: Option<String>,
+    /// Whether anything was done in this session.
+    has_begun: bool,
     rounds: u32,
     work: Option<CommitId>,
     /// What the work changes.
@@ -209,6 +238,7 @@ impl GitBench {
             return Ok(());
         }
         self.note(Step::Setup);
+        self.with.hand_over(&tree).await?;
         match self.run_checks(Purpose::Setup, &tree, stop).await?.end {
             GateEnd::Judged(GateOutcome::Passed) => Ok(()),
             GateEnd::Judged(GateOutcome::Failed { reason, evidence }) => {
@@ -267,8 +297,8 @@ impl GitBench {
         let ran = gate::run(purpose, commands, place, stop, &mut log).await;
         let mut report = ran.map_err(|error| broken("cannot run the repository's commands", &error))?;
         if let GateEnd::Judged(GateOutcome::Failed { reason, evidence }) = &mut report.end {
-            *reason = self.with.mask.apply(&*reason).into_owned();
-            *evidence = self.with.mask.apply(&*evidence).into_owned();
+            self.with.mask.hide_in(reason);
+            self.with.mask.hide_in(evidence);
         }
         Ok(report)
     }
@@ -276,62 +306,6 @@ impl GitBench {
     fn note(&self, step: Step) {
         let issue = self.job.issue.key.clone();
         self.with.observer.note(What::Step { issue, step, round: self.rounds, detail: None });
-    }
-
-    /// Words the prompt of a round.
-    fn word(&self, round: &Round) -> Result<String, Failure> {
-        let resumes = self.with.agent.resumes() && self.session.is_some();
-        let text = match round {
-            Round::First => return Ok(self.task.clone()),
-            Round::Again if resumes => return Ok("Go on.".to_owned()),
-            Round::Again => return Ok(self.last_prompt.clone()),
-            Round::Fix(feedback) => prompt::fix(feedback, &self.task, resumes)?,
-        };
-        Ok(self.with.mask.apply(&text).into_owned())
-    }
-
-    async fn try_run_agent(&mut self, round: &Round, stop: &CancellationToken) -> Result<Event, Failure> {
-        if let Round::Fix(feedback) = round {
-            self.rounds += 1;
-            self.receipt.fix_rounds = self.rounds;
-            self.conflicts = match feedback {
-                Feedback::Conflict { files } => files.clone(),
-                Feedback::Gate { .. } | Feedback::Unpublishable { .. } => Vec::new(),
-            };
-        }
-        if let (false, Some(work)) = (self.directory_is_current, &self.work) {
-            let tree =
-                self.checkout.tree_of(work).await.map_err(|error| broken("cannot read the work", &error))?;
-            self.set(&tree, self.checkout.base()).await?;
-        }
-        let prompt = self.word(round)?;
-        let request = AgentRequest {
-            prompt: &prompt,
-            issue: &self.job.issue,
-            stage: self.job.stage,
-            round: self.rounds,
-            session: self.session.as_deref(),
-            limits: AgentLimits::default(),
-        };
-        let timeouts = self.policy.timeouts;
-        let tree = self.checkout.tree();
-        let place = self.with.place(&tree, timeouts.agent, Some(timeouts.stall));
-        let mut log = capped_log(&self.job, "agent");
-        let ran = agent::round(&*self.with.agent, &request, place, stop, &mut log).await;
-        let report = ran.map_err(|error| broken("cannot run the agent", &error))?;
-        self.receipt.usage += report.usage;
-        self.receipt.agent_ms += u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX);
-        if let Some(version) = report.version {
-            self.receipt.agent = format!("{} {version}", self.with.agent.name());
-        }
-        self.receipt.model = report.model.or(self.receipt.model.take());
-        self.session = report.session.or(self.session.take());
-        self.last_prompt = prompt;
-        let mut outcome = report.outcome;
-        if let AgentOutcome::Crashed { message: Some(message), .. } = &mut outcome {
-            *message = self.with.mask.apply(&*message).into_owned();
-        }
-        Ok(Event::AgentEnded(outcome))
     }
 
     async fn set(&mut self, tree: &str, base: CommitId) -> Result<(), Failure> {
@@ -368,10 +342,18 @@ impl GitBench {
         if let Some(path) = self.conflicts.iter().find(|path| has_markers(&self.checkout.tree(), path)) {
             return Ok(Collected::Unpublishable(format!("there still are conflict markers in `{path}`")));
         }
+        if let Some(leak) = self.checkout.leak(&snapshot, &self.with.mask).await? {
+            return Ok(Collected::Unpublishable(leak.to_string()));
+        }
         self.paths = snapshot.changes.paths.into_iter().collect();
-        let work = self.checkout.commit(&snapshot.tree, &self.job.issue, &self.job.run).await?;
+        let work = self.commit(&snapshot.tree).await?;
         self.work = Some(work);
         Ok(Collected::Work)
+    }
+
+    async fn commit(&self, tree: &str) -> Result<CommitId, CheckoutError> {
+        let Job { issue, stage, run, .. } = &self.job;
+        self.checkout.commit(tree, issue, *stage, run, &self.with.mask).await
     }
 
     async fn try_gate(&mut self, stop: &CancellationToken) -> Result<Event, Failure> {
@@ -380,6 +362,7 @@ impl GitBench {
         };
         let copy = self.checkout.clean_copy(&work).await;
         let copy = copy.map_err(|error| broken("cannot make a clean checkout for the gate", &error))?;
+        self.with.hand_over(&copy).await?;
         let setup = self.run_checks(Purpose::Setup, &copy, stop).await?;
         let report = match setup.end {
             GateEnd::Judged(GateOutcome::Passed) => self.run_checks(Purpose::Verify, &copy, stop).await?,
@@ -416,7 +399,7 @@ impl GitBench {
                     return Ok(Rebased::Nothing);
                 }
                 self.checkout.set_base(onto.clone());
-                let commit = self.checkout.commit(&tree, &self.job.issue, &self.job.run).await;
+                let commit = self.commit(&tree).await;
                 self.work = Some(commit.map_err(failed)?);
                 self.directory_is_current = false;
                 let overlaps = policy_came_in || came_in.iter().any(|path| self.paths.contains(path));
@@ -439,6 +422,7 @@ impl Bench for GitBench {
             max_fixes: self.policy.max_fixes,
             regate: self.policy.regate,
             has_gate: !self.policy.verify.is_empty(),
+            fallbacks: self.with.roster.standing_by(self.place),
         }
     }
 
@@ -472,6 +456,7 @@ impl Bench for GitBench {
     fn salvage(&self) -> Arc<dyn Salvage> {
         Arc::new(CheckoutSalvage {
             checkout: self.checkout.clone(),
+            mask: self.with.mask.clone(),
             note: WipNote {
                 run: self.job.run.clone(),
                 issue: self.job.issue.key.clone(),
@@ -482,7 +467,7 @@ impl Bench for GitBench {
     }
 
     fn receipt(&self) -> Receipt {
-        self.receipt.clone()
+        self.receipt.clone().by(&self.parts)
     }
 
     async fn close(self: Box<Self>) {
@@ -494,6 +479,7 @@ impl Bench for GitBench {
 
 struct CheckoutSalvage {
     checkout: Arc<Checkout>,
+    mask: Mask,
     note: WipNote,
 }
 
@@ -512,21 +498,16 @@ impl Salvage for CheckoutSalvage {
             if snapshot.changes.paths.is_empty() {
                 return Ok(None);
             }
+            if let Some(leak) = self.checkout.leak(&snapshot, &self.mask).await? {
+                tracing::warn!(issue.key = %self.note.issue, "does not keep the work in progress: {leak}");
+                return Ok(None);
+            }
             self.checkout.wip_commit(&snapshot.tree, &note).await.map(Some)
         };
         saving.await.unwrap_or_else(|error: CheckoutError| {
             tracing::debug!(issue.key = %self.note.issue, %error, "cannot save the work in progress just now");
             None
         })
-    }
-}
-
-/// Returns the issue as prompts and commits may tell of it.
-fn without_secrets(issue: &Issue, mask: &Mask) -> Issue {
-    Issue {
-        summary: mask.apply(&issue.summary).into_owned(),
-        description: mask.apply(&issue.description).into_owned(),
-        ..issue.clone()
     }
 }
 

@@ -7,15 +7,16 @@
 #![expect(clippy::print_stdout, reason = "the worker tells the test that it is up, and the test its result")]
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 
-use acf_worker::process::{Guard, GuardedCommand, Limits, run};
+use acf_worker::process::{Guard, GuardedCommand, Limits, end_survivors, run};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio_util::sync::CancellationToken;
 
 #[path = "it/family.rs"]
 mod family;
 
-use family::Family;
+use family::{Family, command_line};
 
 const WORKER: &str = "__worker";
 
@@ -25,10 +26,11 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // Runners of tests ask for a list first, and for those that are switched off.
-    let asked_for = |word| std::env::args().any(|arg| arg == word);
+    let asked_for = |word: &str| std::env::args().any(|arg| arg == word);
     if asked_for("--list") {
         if !asked_for("--ignored") {
             println!("a_killed_worker_leaves_nothing_behind: test");
+            println!("what_a_worker_and_a_guard_killed_at_once_leave_is_ended_by_the_next: test");
         }
         return ExitCode::SUCCESS;
     }
@@ -36,8 +38,15 @@ fn main() -> ExitCode {
     if args.next().as_deref() == Some(WORKER) {
         runtime.block_on(work(args.next().unwrap()));
     } else {
-        runtime.block_on(a_killed_worker_leaves_nothing_behind());
-        println!("a_killed_worker_leaves_nothing_behind ... ok");
+        let is_chosen = |name: &str| !asked_for("--exact") || asked_for(name);
+        if is_chosen("a_killed_worker_leaves_nothing_behind") {
+            runtime.block_on(a_killed_worker_leaves_nothing_behind());
+            println!("a_killed_worker_leaves_nothing_behind ... ok");
+        }
+        if is_chosen("what_a_worker_and_a_guard_killed_at_once_leave_is_ended_by_the_next") {
+            runtime.block_on(what_a_worker_and_a_guard_killed_at_once_leave_is_ended_by_the_next());
+            println!("what_a_worker_and_a_guard_killed_at_once_leave_is_ended_by_the_next ... ok");
+        }
     }
     ExitCode::SUCCESS
 }
@@ -66,6 +75,37 @@ async fn work(mark: String) {
 
 async fn a_killed_worker_leaves_nothing_behind() {
     let family = Family::new();
+    let mut worker = worker_of(&family);
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    family.all_end().await;
+}
+
+/// The guard is killed first, while the worker is halted and so cannot notice it.
+async fn what_a_worker_and_a_guard_killed_at_once_leave_is_ended_by_the_next() {
+    let family = Family::new();
+    let mut worker = worker_of(&family);
+    let id = Pid::from_child(&worker);
+    kill_process(id, Signal::STOP).unwrap();
+    kill_process(guard_of(&family), Signal::KILL).unwrap();
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    assert!(family.alive().len() >= 3, "{:?}", family.alive());
+    while family.alive().iter().any(|command| command.starts_with("acf-guard")) {
+        tokio::task::yield_now().await;
+    }
+    end_survivors();
+    family.all_end().await;
+}
+
+fn guard_of(family: &Family) -> Pid {
+    let processes = family.members();
+    let guard = processes.iter().find(|process| command_line(process).starts_with("acf-guard")).unwrap();
+    Pid::from_raw(guard.file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap()
+}
+
+/// Starts a worker whose command is up.
+fn worker_of(family: &Family) -> Child {
     let mut worker = Command::new(std::env::current_exe().unwrap())
         .args([WORKER.as_ref(), family.dir().as_os_str()])
         .stdout(Stdio::piped())
@@ -76,7 +116,5 @@ async fn a_killed_worker_leaves_nothing_behind() {
     assert_eq!(up, "up\n");
     // The guard, the shell, its child and its daemon; the daemon's own child may not be up yet.
     assert!(family.alive().len() >= 4, "{:?}", family.alive());
-    worker.kill().unwrap();
-    worker.wait().unwrap();
-    family.all_end().await;
+    worker
 }

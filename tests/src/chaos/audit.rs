@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acf_core::issue::Stage;
+use acf_core::issue::{IssueRef, Stage};
 use acf_core::run::{Outcome, RunRecord, Target};
 
 use super::backlog::{Item, Kind};
@@ -126,9 +126,20 @@ fn chains(ground: &Ground, wrong: &mut Vec<String>) -> BTreeMap<String, Vec<RunR
                 Err(error) => wrong.push(format!("{name}: {error} in {message:?}")),
             }
         }
-        chains.insert(name.trim_start_matches("refs/acf/runs/").to_owned(), records);
+        let Some(first) = records.first().map(issue_ref) else { continue };
+        if !records.iter().all(|record| issue_ref(record) == first) {
+            wrong.push(format!("{name}: it holds the records of several issues"));
+        }
+        if name.trim_start_matches("refs/acf/runs/") != first.record_name() {
+            wrong.push(format!("{name}: it holds the records of {}", first.record_name()));
+        }
+        chains.insert(first.key.as_str().to_owned(), records);
     }
     chains
+}
+
+fn issue_ref(record: &RunRecord) -> IssueRef {
+    IssueRef { key: record.issue.clone(), identity: record.identity.clone() }
 }
 
 /// One issue, with all that is known of it.
@@ -200,8 +211,9 @@ impl Case<'_> {
         if planned.is_some_and(|planned| planned != counts.0) || implemented != counts.1 {
             wrong.push(format!("it landed {counts:?} times (planned, implemented)"));
         }
-        let wip = format!("refs/acf/wip/{}", self.item.key);
-        if mark == 'x' && self.ground.sandbox.refs(&wip).contains(&wip) {
+        let wip =
+            self.records.first().map(|record| format!("refs/acf/wip/{}", issue_ref(record).record_name()));
+        if mark == 'x' && wip.is_some_and(|wip| self.ground.sandbox.refs(&wip).contains(&wip)) {
             wrong.push("it is done, and yet unfinished work of it is kept".to_owned());
         }
         wrong

@@ -67,6 +67,7 @@ impl Bench for Place {
             max_fixes: 1,
             regate: Regate::Overlap,
             has_gate: true,
+            fallbacks: 0,
         }
     }
 
@@ -88,6 +89,7 @@ impl Bench for Place {
             (_, Conduct::RateLimitedOnce, 1) => {
                 AgentOutcome::Trouble(Trouble::RateLimited { retry_after: None })
             }
+            (_, Conduct::NoQuota, _) => AgentOutcome::Trouble(Trouble::QuotaExhausted { resets_at: None }),
             _ => AgentOutcome::Finished,
         })
     }

@@ -78,7 +78,7 @@ impl World {
         self.note(|| format!("{} renews {}", next.claim.worker, next.claim.issue));
         self.put_claim(&next.version, &next.claim);
         if let Some(wip) = wip {
-            self.store.wips.insert(next.claim.issue.slug().to_owned(), Version::new(wip.as_str()));
+            self.store.wips.insert(next.claim.record_name(), Version::new(wip.as_str()));
         }
         Ok(())
     }
@@ -143,20 +143,21 @@ impl World {
         if !self.holds(held) {
             return Err(ClaimError::Lost);
         }
+        let name = held.claim.record_name();
         if let Some(record) = record {
             // After those that others wrote since the claim was decided on.
-            let last = self.store.runs.get(slug).cloned();
+            let last = self.store.runs.get(&name).cloned();
             let tip = self.version();
             self.store.records.insert(tip.clone(), (record.clone(), last));
-            self.store.runs.insert(slug.to_owned(), tip);
+            self.store.runs.insert(name.clone(), tip);
         }
         match wip {
             Wip::Keep => {}
             Wip::Put(commit) => {
-                self.store.wips.insert(slug.to_owned(), Version::new(commit.as_str()));
+                self.store.wips.insert(name, Version::new(commit.as_str()));
             }
             Wip::Drop => {
-                self.store.wips.remove(slug);
+                self.store.wips.remove(&name);
             }
         }
         self.store.claims.remove(slug);
@@ -211,15 +212,15 @@ impl ClaimStore for Claims {
         chains: &BTreeMap<String, Version>,
     ) -> Result<BTreeMap<String, Vec<RunRecord>>, ClaimError> {
         let read =
-            |world: &mut World| chains.iter().map(|(slug, tip)| (slug.clone(), world.chain(tip))).collect();
+            |world: &mut World| chains.iter().map(|(name, tip)| (name.clone(), world.chain(tip))).collect();
         Ok(self.hand.call(Op::ReadRuns, read).await?)
     }
 
     async fn take(&self, claim: Claim, over: Option<&Version>, survey: &Survey) -> Result<Held, ClaimError> {
-        let slug = claim.issue.slug();
+        let name = claim.record_name();
         let version = self.hand.world().version();
         self.hand.call(Op::Take, |world| world.take(&version, &claim, over)).await??;
-        let (runs, wip) = (survey.runs.get(slug).cloned(), survey.wips.get(slug).cloned());
+        let (runs, wip) = (survey.runs.get(&name).cloned(), survey.wips.get(&name).cloned());
         Ok(Held { version, runs, wip, claim })
     }
 

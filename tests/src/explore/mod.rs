@@ -113,13 +113,15 @@ pub enum Conduct {
     Crashes,
     /// It has to wait for its service once.
     RateLimitedOnce,
+    /// Nothing: its account has no quota left.
+    NoQuota,
     /// It is not even started: the set-up commands fail.
     SetupFails,
 }
 
 impl Conduct {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Works,
         Self::TakesLong,
         Self::ChangesNothing,
@@ -127,6 +129,7 @@ impl Conduct {
         Self::FailsGate,
         Self::Crashes,
         Self::RateLimitedOnce,
+        Self::NoQuota,
         Self::SetupFails,
     ];
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use acf_core::clock::Clock;
 use acf_core::eligibility::Rules;
 use acf_core::issue::Stage;
+use acf_core::mask::Mask;
 use acf_core::progress::{Observer, What};
 use acf_core::run::{RunId, WorkerId};
 use acf_worker::worker::{Hosting, Orders, Pass, PullRequests, Surroundings, Worker, WorkerError};
@@ -143,6 +144,7 @@ impl Schedule<'_> {
     fn worker(&self, seat: usize, stage: Stage) -> Worker {
         let hand = self.hand(seat);
         let around = Surroundings {
+            mask: Mask::default(),
             claims: Arc::new(Claims::new(hand.clone())),
             tracker: Arc::new(Issues(hand.clone())),
             hosting: Hosting {
@@ -163,6 +165,7 @@ impl Schedule<'_> {
             account: ACCOUNT.into(),
             rules: Rules::default(),
             claim_ttl: self.scenario.ttl,
+            daily_budget_usd: None,
             issue_recheck: self.scenario.ttl / 3,
             trunk: TRUNK.into(),
         };
@@ -180,7 +183,7 @@ impl Schedule<'_> {
             for _ in 0..passes {
                 match worker.pass(&stopped).await {
                     Ok(Pass::Worked(_)) => {}
-                    Ok(Pass::Nothing { .. }) | Err(_) => clock.sleep(idle).await,
+                    Ok(Pass::Nothing { .. } | Pass::Resting { .. }) | Err(_) => clock.sleep(idle).await,
                     Ok(Pass::Stopped) => return,
                 }
                 if stopped.is_cancelled() {
@@ -381,6 +384,7 @@ impl Schedule<'_> {
             for (seat, worker) in &fresh {
                 match self.pass(*seat, worker) {
                     Ok(Pass::Nothing { look_again_at, .. }) => is_quiet &= look_again_at.is_none(),
+                    Ok(Pass::Resting { .. }) => is_quiet = false,
                     Ok(Pass::Worked(_) | Pass::Stopped) => is_quiet = false,
                     Err(error) => {
                         let says = format!("a fresh worker cannot work: {error:?}");

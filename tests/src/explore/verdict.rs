@@ -51,7 +51,7 @@ pub(super) fn check_end(world: &mut World) {
     for tip in world.store.runs.values() {
         let records = world.chain(tip);
         for (n, record) in records.iter().enumerate() {
-            let before = History::of(record.identity.as_deref(), records[..n].to_vec());
+            let before = History::new(records[..n].to_vec());
             let attempt = before.failed_attempts(record.stage) + 1;
             if matches!(record.outcome, Outcome::Failed(_)) && record.receipt.attempt != attempt {
                 let says = format!("attempt {attempt} is told as attempt {}", record.receipt.attempt);

@@ -100,7 +100,7 @@ mod failing {
             "the agent was silent for too long. That was attempt 1 of 1: \
             remove the label acf-blocked to have it tried again",
         );
-        assert_eq!(factory.sandbox().file_at("refs/acf/wip/TODO-1", "half.txt").as_deref(), Some("x\n"));
+        assert_eq!(factory.kept("half.txt").as_deref(), Some("x\n"));
     }
 
     #[test]
@@ -196,7 +196,11 @@ mod leaving_things {
         assert_eq!(assert_landed(&factory), ["a.txt"]);
         assert!(said.stderr.len() < 24 * 1024 * 1024, "{} bytes", said.stderr.len());
         assert!(
-            factory.sandbox().git(&["cat-file", "-s", "refs/acf/runs/TODO-1"]).parse::<u32>().unwrap()
+            factory
+                .sandbox()
+                .git(&["cat-file", "-s", &factory.sandbox().refs("refs/acf/runs/")[0]])
+                .parse::<u32>()
+                .unwrap()
                 < 10_000
         );
     }
@@ -283,7 +287,7 @@ mod leaving_things {
         factory.drain().done();
         assert_eq!(factory.failure("TODO-1").0, "agent_crashed");
         assert_nothing_left(&factory);
-        let wip = |path| factory.sandbox().file_at("refs/acf/wip/TODO-1", path);
+        let wip = |path| factory.kept(path);
         assert_eq!(wip("a/b.txt").as_deref(), Some("B\n"));
         assert_eq!(wip("c/d/e.txt").as_deref(), Some("E\n"));
     }
@@ -386,7 +390,7 @@ mod with_git {
             assert_says(&reason, &["a git repository within the repository, in `sub`"]);
             assert_eq!(factory.runs("TODO-1")[0]["receipt"]["fix_rounds"], 1);
             assert_eq!(factory.sandbox().log(), ["First commit"]);
-            let wip = |path| factory.sandbox().file_at("refs/acf/wip/TODO-1", path);
+            let wip = |path| factory.kept(path);
             assert_eq!(
                 (wip("sub/s.txt").as_deref(), wip("a.txt").as_deref()),
                 (Some("S\n"), Some("A\n")),
@@ -540,6 +544,79 @@ mod with_secrets {
         assert_eq!(files_with("canary-", factory.sandbox().root()), NOTHING);
     }
 
+    /// Says what an agent says that has found the token, though nobody told it.
+    const FOUND: &str = "printf '%s-%s' canary 7919";
+
+    fn agent_that_found_the_token(script: &str) -> Factory {
+        Factory::with_todo("- [ ] a\n")
+            .agent(script)
+            .with("GIT_TOKEN", "canary-7919")
+            .with("MAX_ATTEMPTS", "1")
+    }
+
+    #[track_caller]
+    fn assert_unpublishable(factory: &Factory, path: &str) {
+        factory.drain().done();
+        let (kind, reason) = factory.failure("TODO-1");
+        let expected = format!("`{path}` holds the value of GIT_TOKEN, which is a secret");
+        assert_eq!((kind.as_str(), reason.contains(&expected)), ("unpublishable", true), "{reason}");
+        assert_eq!(factory.sandbox().refs("refs/acf/wip/"), NOTHING, "not even kept");
+        assert_eq!(files_with("canary-7919", factory.sandbox().root()), NOTHING);
+        assert_nothing_left(factory);
+    }
+
+    #[test]
+    fn one_that_writes_a_token_into_a_file_publishes_nothing() {
+        for path in ["sub dir/leak.txt", "*"] {
+            let script =
+                format!("mkdir -p 'sub dir'; echo fine > fine.txt; (echo; {FOUND}; echo) > '{path}'");
+            assert_unpublishable(&agent_that_found_the_token(&script), path);
+        }
+    }
+
+    #[test]
+    fn one_that_names_a_file_by_a_token_publishes_nothing() {
+        assert_unpublishable(&agent_that_found_the_token(&format!("touch x-$({FOUND})")), "x-***");
+    }
+
+    #[test]
+    fn one_whose_interrupted_work_holds_a_token_keeps_nothing() {
+        let script = format!("{FOUND} > leak.txt; echo ready; sleep 60");
+        let factory = agent_that_found_the_token(&script);
+        let mut worker = factory.start("w-stopped", &[]);
+        worker.says("agent: ready");
+        worker.signal(Signal::TERM);
+        let said = worker.ended().done();
+        assert_says(
+            &said.stderr,
+            &["does not keep the work in progress: `leak.txt` holds the value of GIT_TOKEN"],
+        );
+        assert_eq!(factory.sandbox().refs("refs/acf/wip/"), NOTHING);
+    }
+
+    #[test]
+    fn commit_messages_of_the_agents_own_and_recorded_errors_are_masked() {
+        let script = format!(
+            "echo A > a.txt; git add -A; git -c user.name=a -c user.email=a@b commit -qm \"by $({FOUND})\""
+        );
+        let factory = agent_that_found_the_token(&script);
+        factory.drain().done();
+        assert_says(&factory.sandbox().git(&["log", "-1", "--format=%B", "main"]), &["by ***"]);
+
+        let factory =
+            Factory::with_todo("- [ ] say canary-7919\n").agent("true").with("GIT_TOKEN", "canary-7919");
+        factory.drain().done();
+        assert_eq!(factory.runs("TODO-1")[0]["summary"], "say ***");
+    }
+
+    #[test]
+    fn a_token_that_the_repository_holds_already_stops_nobody() {
+        let sandbox = Sandbox::builder().file("old.txt", "canary-7919\n").todo("- [ ] a\n").build();
+        let factory = Factory::of(sandbox).agent("echo more >> old.txt").with("GIT_TOKEN", "canary-7919");
+        factory.drain().done();
+        assert_eq!(assert_landed(&factory), ["old.txt"]);
+    }
+
     /// Returns the files below a directory that hold that text.
     fn files_with(text: &str, directory: &std::path::Path) -> Vec<String> {
         let mut found = Vec::new();
@@ -598,10 +675,7 @@ mod stopped {
 
             assert_eq!(said.code, Some(0), "{}", said.stderr);
             assert_interrupted(&factory, &found);
-            assert_eq!(
-                factory.sandbox().file_at("refs/acf/wip/TODO-1", "half.txt").as_deref(),
-                Some("half\n")
-            );
+            assert_eq!(factory.kept("half.txt").as_deref(), Some("half\n"));
 
             factory.drain().done();
             assert_eq!(assert_landed(&factory), ["half.txt", "whole.txt"]);
@@ -634,7 +708,7 @@ mod stopped {
 
         assert_eq!(said.code, Some(0), "{}", said.stderr);
         assert_interrupted(&factory, &found);
-        assert_eq!(factory.sandbox().file_at("refs/acf/wip/TODO-1", "a.txt").as_deref(), Some("A\n"));
+        assert_eq!(factory.kept("a.txt").as_deref(), Some("A\n"));
         factory.drain().done();
         assert_eq!(assert_landed(&factory), ["a.txt"]);
     }
@@ -687,7 +761,7 @@ mod stopped {
 
         assert_eq!(said.code, Some(0), "{}", said.stderr);
         assert_interrupted(&factory, &found);
-        assert_eq!(factory.sandbox().file_at("refs/acf/wip/TODO-1", "half.txt").as_deref(), Some("x\n"));
+        assert_eq!(factory.kept("half.txt").as_deref(), Some("x\n"));
     }
 
     #[test]

@@ -220,7 +220,9 @@ mod remotes {
         let factory = factory.with("ACF_REF_PREFIX", "refs/heads/acf/");
         factory.drain().done();
         assert_eq!(factory.sandbox().log()[0], "[TODO-1] a");
-        assert_eq!(factory.sandbox().refs("refs/"), ["refs/heads/acf/runs/TODO-1", "refs/heads/main"]);
+        let refs = factory.sandbox().refs("refs/");
+        assert!(refs[0].starts_with("refs/heads/acf/runs/item."), "{refs:?}");
+        assert_eq!(refs[1..], ["refs/heads/main"]);
         assert_eq!(factory.runs("TODO-1").len(), 1);
     }
 
@@ -265,7 +267,7 @@ mod remotes {
         let (kind, reason) = factory.failure("TODO-1");
         assert_eq!(kind, "push_refused");
         assert_says(&reason, &["read-only day"]);
-        let wip = factory.sandbox().file_at("refs/acf/wip/TODO-1", "TODO-1.txt");
+        let wip = factory.kept("TODO-1.txt");
         assert_eq!(wip.as_deref(), Some("a\n"), "the work is kept for people");
     }
 

@@ -55,7 +55,13 @@ impl Scene {
     async fn commit(&self) -> CommitId {
         let tree = self.snapshot().await.tree;
         self.checkout
-            .commit(&tree, &issue("TODO-3", "Say hello"), &RunId::new("r1"))
+            .commit(
+                &tree,
+                &issue("TODO-3", "Say hello"),
+                acf_core::issue::Stage::Implementation,
+                &RunId::new("r1"),
+                &acf_core::mask::Mask::default(),
+            )
             .await
             .expect("make a commit")
     }

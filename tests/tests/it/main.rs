@@ -1,14 +1,18 @@
 //! The one integration-test binary: a module a subject.
 
+mod agent_user;
 mod agents;
 mod bad_input;
 mod chaos;
 mod checkout;
 mod claims;
+mod demo;
 mod explorer;
 mod factories;
 mod git_http;
 mod idle;
+mod moved_keys;
+mod outcomes;
 mod planning;
 mod runtime_contract;
 mod sandbox;

@@ -48,7 +48,7 @@ mod plans {
         factory.plan().done();
 
         let sandbox = factory.sandbox();
-        assert_eq!(sandbox.log(), ["[TODO-1] a", "First commit"]);
+        assert_eq!(sandbox.log(), ["[TODO-1] Plan: a", "First commit"]);
         assert_says(&sandbox.file_at("main", "plans/TODO-1.md").unwrap(), &["First this.\nThen that.\n"]);
         let todo = sandbox.todo_text();
         assert!(todo.starts_with("- [?] a [needs-plan]\n"), "{todo}");

@@ -62,6 +62,6 @@ fn the_policy_file_is_read_as_it_was_written() {
     assert_eq!(policy.setup, ["npm ci"]);
     assert_eq!(policy.verify, [r#"test "$(cat state)" = 'a\b'"#]);
     assert_eq!(policy.max_fixes, 7);
-    assert_eq!(policy.timeouts.agent, Duration::from_secs(90));
+    assert_eq!(policy.timeouts.agent, Some(Duration::from_secs(90)));
     assert_eq!(Policy::parse(&PolicyFile::new().to_toml()).unwrap(), Policy::default());
 }

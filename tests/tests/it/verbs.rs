@@ -156,7 +156,7 @@ mod runs {
             &["TODO-1", "landed ", " on main", "TODO-2", "blocked: the agent changed nothing"],
         );
         let receipt = factory.acf(&["runs", "TODO-1"]).done().stdout;
-        assert_says(&receipt, &["TODO-1 \"a\": landed", "attempt 1", "1 turns · 41k in, 6k out · $0.31"]);
+        assert_says(&receipt, &["TODO-1 \"a\": landed", "attempt 1", "1 turn · 41k in, 6k out · $0.31"]);
         let records = factory.acf(&["runs", "TODO-1", "--json"]).done().json();
         assert_eq!(records[0]["commit"], factory.sandbox().git(&["rev-parse", "main"]));
         assert_eq!(records[0]["receipt"]["usage"]["input_tokens"], 41_000);
@@ -208,7 +208,7 @@ mod original_names {
         factory.called("loop", &["--project", &project, "--max-tasks", "1"]).done();
         assert_eq!(factory.sandbox().log(), ["[TODO-1] a", "First commit"]);
         factory.called("loop", &["--project", &project, "--for-planning", "--max-tasks", "1"]).done();
-        assert_eq!(factory.sandbox().log()[0], "[TODO-3] c");
+        assert_eq!(factory.sandbox().log()[0], "[TODO-3] Plan: c");
         assert_says(&factory.sandbox().todo_text(), &["- [x] a\n", "- [ ] b\n", "- [?] c [needs-plan]\n"]);
     }
 

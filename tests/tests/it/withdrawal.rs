@@ -46,7 +46,7 @@ fn assert_withdrawn(factory: &Factory, worker: Running, why: &str) {
     let sandbox = factory.sandbox();
     assert_eq!(sandbox.log(), ["First commit"]);
     assert_eq!(sandbox.refs("refs/heads"), ["refs/heads/main"]);
-    assert_eq!(sandbox.file_at("refs/acf/wip/TODO-1", "a.txt").as_deref(), Some("A\n"));
+    assert_eq!(factory.kept("a.txt").as_deref(), Some("A\n"));
     let told = format!("acf stopped working on this: {why}. Nothing was pushed; the work so far is kept.");
     assert_eq!(sandbox.todo_text().matches(&told).count(), 1, "{}", sandbox.todo_text());
     assert_eq!(factory.claims(), NOTHING);

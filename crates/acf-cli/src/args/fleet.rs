@@ -41,8 +41,9 @@ pub struct SizeArgs {
     #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(0..=500))]
     pub size: Option<u16>,
     /// How long those that are stopped may take to finish or to save their work
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = grace)]
-    pub grace: Duration,
+    /// [default: STOP_GRACE and half a minute]
+    #[arg(long, value_name = "TIME", value_parser = grace)]
+    pub grace: Option<Duration>,
     /// The form of what is printed.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -119,8 +120,9 @@ pub struct StopArgs {
     #[arg(long)]
     pub all: bool,
     /// How long each may take to finish or to save its work; then it is killed
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = grace)]
-    pub grace: Duration,
+    /// [default: STOP_GRACE and half a minute]
+    #[arg(long, value_name = "TIME", value_parser = grace)]
+    pub grace: Option<Duration>,
     /// The form of what is printed.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -58,7 +58,7 @@ fn stages_go_by_both_of_their_names() {
 #[test]
 fn grace_is_a_length_of_time() {
     match parsed(&["stop", "--all", "--grace", "1m30s"]).command {
-        Command::Stop(args) => assert_eq!(args.grace, Duration::from_secs(90)),
+        Command::Stop(args) => assert_eq!(args.grace, Some(Duration::from_secs(90))),
         other => panic!("became {other:?}"),
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use acf_core::issue::{IssueKey, Stage};
+use acf_core::ledger::By;
 use acf_core::run::WorkerId;
 use clap::Args;
 
@@ -64,7 +65,8 @@ pub struct IssueArgs {
 const RUNS_EXAMPLES: &str = "\
 Examples:
   acf runs
-  acf runs TODO-3 --json";
+  acf runs TODO-3 --json
+  acf runs --by agent           what each agent did and cost";
 
 /// The arguments of `acf runs`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -72,12 +74,25 @@ Examples:
 pub struct RunsArgs {
     /// Only the runs of this issue
     pub key: Option<IssueKey>,
+    /// Sum the runs up instead of showing each
+    #[arg(long, value_name = "issue|agent|day", value_parser = by)]
+    pub by: Option<By>,
     /// The runs of a kept demo sandbox
     #[arg(long, value_name = "DIR")]
     pub sandbox: Option<PathBuf>,
     /// The form of what is printed.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Reads what runs are summed by.
+fn by(text: &str) -> Result<By, String> {
+    match text {
+        "issue" => Ok(By::Issue),
+        "agent" => Ok(By::Agent),
+        "day" => Ok(By::Day),
+        _ => Err("write issue, agent or day".to_owned()),
+    }
 }
 
 const SWEEP_EXAMPLES: &str = "\

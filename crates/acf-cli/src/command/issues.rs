@@ -19,7 +19,7 @@ use crate::args::{
 };
 use crate::context::{Context, with_hint};
 use crate::error::Exit;
-use crate::ui::{Out, Table, one_line, say};
+use crate::ui::{Out, Table, harmless, one_line, say};
 
 /// How wide a summary may be in a list.
 const SUMMARY_WIDTH: usize = 48;
@@ -86,7 +86,8 @@ async fn show(args: &ShowArgs, context: &Context, out: &mut Out) -> anyhow::Resu
         return Ok(Exit::Done);
     }
     let labels: Vec<_> = issue.labels.iter().map(String::as_str).collect();
-    let mut text = format!("{} {:?}\n  status    {}\n", issue.key, issue.summary, issue.status);
+    let mut text =
+        format!("{} \"{}\"\n  status    {}\n", issue.key, one_line(&issue.summary, usize::MAX), issue.status);
     text += &format!("  assignee  {}\n", issue.assignee.as_deref().unwrap_or("nobody"));
     text += &format!("  labels    {}\n", if labels.is_empty() { "none".into() } else { labels.join(", ") });
     if !issue.blocked_by.is_empty() {
@@ -96,7 +97,7 @@ async fn show(args: &ShowArgs, context: &Context, out: &mut Out) -> anyhow::Resu
         text += &format!("  url       {url}\n");
     }
     if !issue.description.trim().is_empty() {
-        text += &format!("\n{}\n", issue.description.trim_end());
+        text += &format!("\n{}\n", harmless(issue.description.trim_end()));
     }
     out.line(text.trim_end())?;
     Ok(Exit::Done)
@@ -231,6 +232,7 @@ fn orders(settings: &Settings, stage: Stage, account: String, trunk: &str) -> Or
         account,
         rules: settings.rules.clone(),
         claim_ttl: settings.worker.claim_ttl,
+        daily_budget_usd: None,
         issue_recheck: settings.worker.issue_recheck,
         trunk: trunk.to_owned(),
     }

@@ -2,6 +2,7 @@
 
 use acf_core::run::WorkerId;
 use acf_core::runtime::{Pool, WorkerSpec};
+use acf_worker::config::Factory;
 use anyhow::Context;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -29,13 +30,13 @@ struct Resized<'a> {
 pub async fn run(
     args: &SizeArgs,
     pool: Pool,
-    factory: &str,
+    factory: &Factory,
     runtime: &ProcessRuntime,
     out: &mut Out,
 ) -> anyhow::Result<Exit> {
     let Some(size) = args.size.map(usize::from) else {
         let sights = runtime.sights().await?.into_iter().filter(|sight| sight.view.pool == pool);
-        let status = Status::of(factory, &sights.collect::<Vec<_>>(), &[pool], false);
+        let status = Status::of(&factory.name, &sights.collect::<Vec<_>>(), &[pool], false);
         status.print(Timestamp::now(), args.output, out)?;
         return Ok(Exit::Done);
     };
@@ -49,7 +50,8 @@ pub async fn run(
             out.line(format!("started {id}"))?;
         }
     }
-    stop::all(runtime, &resized.stopping, args.grace).await?;
+    let grace = args.grace.unwrap_or_else(|| stop::patience(factory));
+    stop::all(runtime, &resized.stopping, grace).await?;
     if args.output.json {
         let (started, stopped) = (&resized.started, &resized.stopping);
         out.json(&Resized { pool: pool.name(), size, started, stopped })?;

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use acf_core::claim::ClaimStore as _;
-use acf_core::comment::{agent_line, duration, gate_line};
+use acf_core::comment::{agent_line, cost, duration, gate_line, tokens};
+use acf_core::issue::{IssueKey, IssueRef};
+use acf_core::ledger::{By, Sum, sums};
+use acf_core::receipt::Receipt;
 use acf_core::run::{Outcome, RunRecord};
-use acf_worker::config::Need;
+use acf_worker::config::{Need, Settings};
 
 use crate::args::{RunsArgs, SettingArgs};
 use crate::context::Context;
@@ -28,12 +31,27 @@ pub async fn run(args: &RunsArgs, context: &Context, out: &mut Out) -> anyhow::R
     let repository = repository.ok_or_else(|| anyhow::anyhow!("no repository is configured"));
     let repository = repository.hint("set GIT_REPO_URL")?;
     let mut chains = repository.claims.survey().await?.runs;
-    if let Some(key) = &args.key {
-        chains.retain(|slug, _| slug == key.slug());
+    let name = match &args.key {
+        Some(key) => record_name(key, context, &settings).await,
+        None => None,
+    };
+    if let Some(name) = &name {
+        chains.retain(|chain, _| chain == name);
     }
     let records = repository.claims.read_runs(&chains).await?;
     let mut records: Vec<_> = records.into_values().flatten().collect();
+    if let (Some(key), None) = (&args.key, name) {
+        records.retain(|record| record.issue == *key);
+    }
     records.sort_by_key(|record| record.ended_at);
+    if let Some(by) = args.by {
+        let sums = sums(&records, by);
+        return if args.output.json {
+            out.json(&sums).map(|()| Exit::Done)
+        } else {
+            out.line(table_of_sums(&sums, by)).map(|()| Exit::Done)
+        };
+    }
     if args.output.json {
         out.json(&records)?;
     } else if records.is_empty() {
@@ -44,6 +62,14 @@ pub async fn run(args: &RunsArgs, context: &Context, out: &mut Out) -> anyhow::R
         out.line(table_of(&records))?;
     }
     Ok(Exit::Done)
+}
+
+/// Returns what the issue's records go by, if its tracker knows the issue. An issue that is gone, or whose
+/// tracker cannot be asked, is known by the key that it had.
+async fn record_name(key: &IssueKey, context: &Context, settings: &Settings) -> Option<String> {
+    let tracker = context.tracker(settings).await.ok()?;
+    let issue = tracker.port.issue(&IssueRef::from(key.clone())).await.ok()?;
+    Some(issue.reference().record_name())
 }
 
 /// Returns the context of a sandbox that `acf demo --keep` left.
@@ -87,14 +113,48 @@ fn table_of(records: &[RunRecord]) -> String {
     table.render()
 }
 
+fn table_of_sums(sums: &[Sum], by: By) -> String {
+    let of = match by {
+        By::Issue => "issue",
+        By::Agent => "agent",
+        By::Day => "day (UTC)",
+    };
+    let columns = [of, "runs", "landed", "failed", "turns", "tokens in", "out", "in agents", "cost"];
+    let mut table = Table::new(columns).right([1, 2, 3, 4, 5, 6, 7]);
+    for sum in sums {
+        let usage = &sum.usage;
+        let counts = [sum.runs, sum.landed, sum.failed].map(|count| count.to_string());
+        let [runs, landed, failed] = counts;
+        let took = duration(std::time::Duration::from_millis(sum.agent_ms));
+        let (turns, input, output) =
+            (usage.turns.to_string(), tokens(usage.input_tokens), tokens(usage.output_tokens));
+        table.row([sum.of.clone(), runs, landed, failed, turns, input, output, took, cost_of(sum)]);
+    }
+    table.render()
+}
+
+/// Says what runs cost, and of how many nobody knows.
+fn cost_of(sum: &Sum) -> String {
+    let known = cost(&sum.usage);
+    match (known.is_empty(), sum.cost_unknown) {
+        (_, 0) => known,
+        (true, _) => "not known".to_owned(),
+        (false, runs) => format!("{known}, {runs} not known"),
+    }
+}
+
 /// Shows everything that a record says.
 fn receipt(record: &RunRecord) -> String {
     let receipt = &record.receipt;
-    let mut text = format!("{} {:?}: {}\n", record.issue, one_line(&record.summary, 60), result(record));
+    let mut text = format!("{} \"{}\": {}\n", record.issue, one_line(&record.summary, 60), result(record));
     text += &format!("  run      {}, {}, attempt {}\n", record.run, record.stage, receipt.attempt);
     let at = record.ended_at.strftime("%Y-%m-%d %H:%M:%S UTC");
     text += &format!("  worker   {}, ended {at}, took {}\n", record.worker, took(record));
     text += &format!("  agent    {}\n", agent_line(receipt));
+    for (n, part) in receipt.parts.iter().enumerate() {
+        let alone = Receipt::default().by(std::slice::from_ref(part));
+        text += &format!("    {}. {}\n", n + 1, agent_line(&alone));
+    }
     if let Some(gate) = gate_line(receipt) {
         text += &format!("  gate     {gate}\n");
     }
@@ -108,4 +168,34 @@ fn receipt(record: &RunRecord) -> String {
         text += &format!("  output\n{}", indented.collect::<String>());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use acf_core::receipt::Usage;
+
+    use super::*;
+
+    fn sum(of: &str, cost_usd: Option<f64>, cost_is_estimated: bool, cost_unknown: u32) -> Sum {
+        let usage = Usage {
+            turns: 14,
+            input_tokens: 41_200,
+            output_tokens: 612,
+            cost_usd,
+            cost_is_estimated,
+            ..Usage::default()
+        };
+        Sum { of: of.into(), runs: 3, landed: 2, failed: 1, usage, cost_unknown, agent_ms: 364_000 }
+    }
+
+    #[test]
+    fn sums_are_shown_with_what_is_estimated_and_what_is_not_known() {
+        let sums = [
+            sum("claude", Some(1.75), false, 0),
+            sum("codex", Some(0.25), true, 1),
+            sum("command", None, false, 3),
+        ];
+        let table = table_of_sums(&sums, By::Agent);
+        insta::assert_snapshot!(anstream::adapter::strip_str(&table).to_string());
+    }
 }

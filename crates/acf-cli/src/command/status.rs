@@ -1,5 +1,7 @@
 //! `acf status`: pools and workers, and what they are doing.
 
+use acf_core::ledger;
+use acf_core::progress::Step;
 use acf_core::run::WorkerId;
 use acf_core::runtime::{Pool, WorkerState};
 use jiff::Timestamp;
@@ -7,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::{OutputArgs, StatusArgs};
 use crate::error::Exit;
-use crate::process::{Current, ProcessRuntime, Sight, Tally};
+use crate::process::{Current, ProcessRuntime, Resting, Sight, Tally};
 use crate::ui::{Out, Table, elapsed, money, one_line};
 
 /// How wide the text may be.
@@ -58,6 +60,8 @@ struct WorkerRow {
     started_at: Timestamp,
     busy: Option<bool>,
     run: Option<Current>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resting: Option<Resting>,
     last_line: Option<String>,
 }
 
@@ -136,7 +140,8 @@ impl PoolRow {
         };
         let counts = [(day.landed, landed), (day.failed, "failed"), (day.blocked, "blocked")];
         let counts = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
-        let cost = (day.cost_usd > 0.0).then(|| money(day.cost_usd));
+        let estimated = if day.cost_is_estimated { " (est.)" } else { "" };
+        let cost = (day.cost_usd > 0.0).then(|| money(day.cost_usd) + estimated);
         counts.chain(cost).collect::<Vec<_>>().join(", ")
     }
 }
@@ -152,6 +157,7 @@ impl WorkerRow {
             started_at: view.started_at,
             busy: view.busy,
             run: sight.activity.current.clone().filter(|_| !has_ended),
+            resting: sight.activity.resting.clone().filter(|_| !has_ended),
             last_line: sight.last_line.as_deref().map(|line| one_line(line, 200)),
         }
     }
@@ -160,11 +166,14 @@ impl WorkerRow {
         let issue = self.run.as_ref().map(|run| run.issue.to_string()).unwrap_or_default();
         let since = self.run.as_ref().map(|run| now.duration_since(run.since));
         let elapsed = since.map(|time| elapsed(time.try_into().unwrap_or_default())).unwrap_or_default();
-        let last_line = self.last_line.clone().unwrap_or_default();
-        [self.id.to_string(), issue, self.step(), elapsed, last_line]
+        let waits_for = self.run.as_ref().filter(|run| run.step == Some(Step::Waiting));
+        let waits_for = waits_for.and_then(|run| run.detail.clone());
+        let why = self.resting.as_ref().map(|resting| resting.why.clone());
+        let last_line = waits_for.or(why).or(self.last_line.clone()).unwrap_or_default();
+        [self.id.to_string(), issue, self.step(now), elapsed, last_line]
     }
 
-    fn step(&self) -> String {
+    fn step(&self, now: Timestamp) -> String {
         match (&self.state, &self.run) {
             (WorkerState::Ended { exit_code: Some(code) }, _) => format!("ended, exit {code}"),
             (WorkerState::Ended { exit_code: None }, _) => "vanished".into(),
@@ -174,7 +183,13 @@ impl WorkerRow {
                 if run.round > 0 { format!("{step}, fix round {}", run.round) } else { step }
             }
             (WorkerState::Running, None) if self.busy.is_none() => "starting".into(),
-            (WorkerState::Running, None) => "idle".into(),
+            (WorkerState::Running, None) => match &self.resting {
+                Some(resting) if ledger::day(now) == ledger::day(resting.until) => {
+                    resting.until.strftime("resting until %H:%M").to_string()
+                }
+                Some(resting) => resting.until.strftime("resting until %m-%d %H:%M").to_string(),
+                None => "idle".into(),
+            },
         }
     }
 }
@@ -182,7 +197,6 @@ impl WorkerRow {
 #[cfg(test)]
 mod tests {
     use acf_core::issue::Stage;
-    use acf_core::progress::Step;
     use acf_core::runtime::WorkerView;
 
     use super::*;
@@ -220,12 +234,22 @@ mod tests {
     fn fleet() -> Vec<Sight> {
         let mut planner = sight("p-a07b11c0", WorkerState::Running);
         planner.view.busy = None;
+        let mut waiting = busy("w-d3d3d3d3", "ACF-16", Step::Waiting, 0, "agent: 429");
+        let detail = "rate limited, going on in 37 s";
+        waiting.activity.current =
+            waiting.activity.current.map(|run| Current { detail: Some(detail.into()), ..run });
+        let mut resting = sight("w-e4e4e4e4", WorkerState::Running);
+        let why = "the agent's account has no quota left; waiting until 2026-11-24T18:00:00Z".into();
+        resting.activity.resting = Some(Resting { why, until: at(9000) });
         let mut crashed = sight("w-00000001", WorkerState::Ended { exit_code: Some(70) });
         crashed.last_line = Some("error: this is a bug".into());
-        crashed.activity.day = Tally { landed: 17, failed: 2, blocked: 1, cost_usd: 6.12 };
+        crashed.activity.day =
+            Tally { landed: 17, failed: 2, blocked: 1, cost_usd: 6.12, cost_is_estimated: true };
         vec![
             busy("w-3f9c2e1a", "ACF-12", Step::Agent, 0, "\u{1b}[1mRunning tests, which is told at length"),
             busy("w-b1b1b1b1", "ACF-15", Step::Gate, 1, "make check"),
+            waiting,
+            resting,
             sight("w-c2c2c2c2", WorkerState::Stopping),
             planner,
             crashed,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use acf_core::run::WorkerId;
 use acf_core::runtime::{Runtime, RuntimeError, WorkerState, WorkerView};
+use acf_worker::config::Factory;
+use acf_worker::process::end_survivors;
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
 
@@ -16,7 +18,12 @@ use crate::ui::{Out, Progress, count, elapsed, say};
 ///
 /// # Errors
 /// When there is no such worker, or one does not end.
-pub async fn run(args: &StopArgs, runtime: &impl Runtime, out: &mut Out) -> anyhow::Result<Exit> {
+pub async fn run(
+    args: &StopArgs,
+    factory: &Factory,
+    runtime: &impl Runtime,
+    out: &mut Out,
+) -> anyhow::Result<Exit> {
     let workers = runtime.list().await?;
     let mut wanted = Vec::new();
     if args.all {
@@ -26,7 +33,7 @@ pub async fn run(args: &StopArgs, runtime: &impl Runtime, out: &mut Out) -> anyh
     for text in &args.workers {
         wanted.push(which::worker(&workers, text)?);
     }
-    all(runtime, &wanted, args.grace).await?;
+    all(runtime, &wanted, args.grace.unwrap_or_else(|| patience(factory))).await?;
     if args.output.json {
         let stopped = runtime.list().await?.into_iter().filter(|worker| wanted.contains(&worker.id));
         out.json(&stopped.collect::<Vec<_>>())?;
@@ -36,18 +43,34 @@ pub async fn run(args: &StopArgs, runtime: &impl Runtime, out: &mut Out) -> anyh
     Ok(Exit::Done)
 }
 
+/// How much longer than a worker gives itself it is waited for, before it is killed.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// Returns how long workers may take to end, if nobody says otherwise: long enough for them to save their
+/// work within `STOP_GRACE`.
+pub(super) fn patience(factory: &Factory) -> Duration {
+    factory.stop_grace.saturating_add(MARGIN)
+}
+
 fn has_ended(worker: &WorkerView) -> bool {
     matches!(worker.state, WorkerState::Ended { .. })
 }
 
-/// Stops those workers at the same time; tells of each as it ends, on stderr.
+/// Stops those workers at the same time; tells of each as it ends, on stderr. Then ends what is left of
+/// workers that were killed together with their guards and keepers.
 ///
 /// # Errors
 /// When one does not end; the others are stopped all the same.
 pub(super) async fn all(runtime: &impl Runtime, workers: &[WorkerId], grace: Duration) -> anyhow::Result<()> {
-    if workers.is_empty() {
-        return Ok(());
+    let stopped = if workers.is_empty() { Ok(()) } else { each(runtime, workers, grace).await };
+    let left = end_survivors();
+    if left > 0 {
+        say(format!("ended {} of workers that had been killed", count(left, "leftover process")));
     }
+    stopped
+}
+
+async fn each(runtime: &impl Runtime, workers: &[WorkerId], grace: Duration) -> anyhow::Result<()> {
     let limit = elapsed(grace);
     say(format!("stopping {}; they may take {limit} to save their work", count(workers.len(), "worker")));
     let progress = Progress::start("stopped", workers.len());

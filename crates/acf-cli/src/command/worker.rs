@@ -42,6 +42,10 @@ pub async fn run_one(key: &IssueKey, stage: Stage, context: &Context, out: &mut 
             say(format!("`acf issues explain {key}` says more"));
             Ok(Exit::NothingToDo)
         }
+        Pass::Resting { why, .. } => {
+            say(format!("{key} is not taken: {why}"));
+            Ok(Exit::NothingToDo)
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Activity {
     pub busy: Option<bool>,
     /// The run that is going on.
     pub current: Option<Current>,
+    /// Why it takes no issue for now, whichever there are.
+    pub resting: Option<Resting>,
     /// What its runs of the last 24 hours came to.
     pub day: Tally,
 }
@@ -43,6 +45,15 @@ pub struct Current {
     pub detail: Option<String>,
 }
 
+/// Why a worker takes no issue for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resting {
+    /// Why.
+    pub why: String,
+    /// Until when.
+    pub until: Timestamp,
+}
+
 /// What runs came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Tally {
@@ -52,8 +63,10 @@ pub struct Tally {
     pub failed: u32,
     /// Those of them after which the issue was blocked.
     pub blocked: u32,
-    /// What all of them cost, in US dollars, as far as agents tell.
+    /// What all of them cost, in US dollars, as far as it is known.
     pub cost_usd: f64,
+    /// Whether any of that is an estimate.
+    pub cost_is_estimated: bool,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -62,6 +75,7 @@ impl std::ops::AddAssign for Tally {
         self.failed += more.failed;
         self.blocked += more.blocked;
         self.cost_usd += more.cost_usd;
+        self.cost_is_estimated |= more.cost_is_estimated;
     }
 }
 
@@ -101,6 +115,7 @@ impl Activity {
 
     fn note(&mut self, event: Event, day_ago: Timestamp) {
         let since = event.at;
+        self.resting = None;
         match event.what {
             What::Claimed { issue, summary, stage, .. } => {
                 let current = Current { issue, summary, stage, since, step: None, round: 0, detail: None };
@@ -120,7 +135,11 @@ impl Activity {
                     self.day += Tally::of(&record);
                 }
             }
-            What::Started { .. } | What::Dropped { .. } | What::Idle { .. } | What::Stopped { .. } => {
+            What::Idle { why, until, .. } => {
+                self.current = None;
+                self.resting = until.map(|until| Resting { why, until });
+            }
+            What::Started { .. } | What::Dropped { .. } | What::Stopped { .. } => {
                 self.current = None;
             }
         }
@@ -135,6 +154,7 @@ impl Tally {
             failed: matches!(record.outcome, Outcome::Failed(_)).into(),
             blocked: record.blocked.into(),
             cost_usd: record.receipt.usage.cost_usd.unwrap_or(0.0),
+            cost_is_estimated: record.receipt.usage.cost_is_estimated,
         }
     }
 }
@@ -223,6 +243,15 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_rests_until_something_else_happens_in_it() {
+        let why = "the day's budget of $5.00 is spent".to_owned();
+        let rests = line(2, What::Idle { why: why.clone(), wait_secs: 60, until: Some(at(DAY)) });
+        let resting = activity(std::slice::from_ref(&rests));
+        assert_eq!((resting.busy, resting.resting), (Some(false), Some(Resting { why, until: at(DAY) })));
+        assert_eq!(activity(&[rests, line(3, claimed())]).resting, None);
+    }
+
+    #[test]
     fn lines_that_are_broken_or_foreign_are_passed_over() {
         let half = line(4, failed(false));
         let lines = ["\u{0}\n", "{}\n", &line(2, claimed()), "not json\n", &half[..half.len() / 2]];
@@ -235,13 +264,13 @@ mod tests {
         let day =
             activity(&[line(-1, failed(true)), line(1, failed(false)), line(2, failed(true)), interrupted])
                 .day;
-        assert_eq!(day, Tally { landed: 0, failed: 2, blocked: 1, cost_usd: 0.75 });
+        assert_eq!(day, Tally { landed: 0, failed: 2, blocked: 1, cost_usd: 0.75, cost_is_estimated: false });
     }
 
     #[test]
     fn the_end_of_a_long_file_is_enough_to_tell_who_is_busy() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let idle = line(1, What::Idle { why: "nothing to do".into(), wait_secs: 60 });
+        let idle = line(1, What::Idle { why: "nothing to do".into(), wait_secs: 60, until: None });
         for _ in 0..=TAIL_BYTES as usize / idle.len() {
             file.write_all(idle.as_bytes()).unwrap();
         }

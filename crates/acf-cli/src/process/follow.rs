@@ -160,9 +160,9 @@ mod tests {
     use futures_util::{FutureExt, StreamExt, TryStreamExt};
     use jiff::Timestamp;
 
-    use super::super::identity::Identity;
     use super::super::record::{Order, Record};
     use super::*;
+    use acf_worker::process::Identity;
 
     /// A worker that is taken for running until it is ended: this process plays it.
     struct Worker {

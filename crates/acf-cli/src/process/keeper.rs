@@ -8,15 +8,16 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 
 use rustix::process::{Signal, setsid};
 use serde::{Deserialize, Serialize};
 
-use super::identity::Identity;
 use super::record::{Order, Record, WorkerDir};
 use crate::error::Exit;
+use acf_worker::process::{Identity, end_survivors};
 
 /// The hidden verb by which `acf` becomes a keeper.
 pub const VERB: &str = "__detach";
@@ -71,7 +72,7 @@ fn start(mut args: impl Iterator<Item = OsString>) -> io::Result<Kept> {
 
     setsid()?;
     let keeper = Identity::of(std::process::id())?;
-    let log = File::options().append(true).create(true).open(dir.log())?;
+    let log = File::options().append(true).create(true).mode(0o600).open(dir.log())?;
     let mut child = Command::new(&program)
         .args(args)
         .stdin(Stdio::null())
@@ -96,6 +97,7 @@ impl Kept {
     fn wait(mut self) -> Exit {
         let status = self.child.wait();
         self.end_session();
+        end_survivors();
         match status.and_then(|status| self.dir.write_exit(exit_code(status))) {
             Ok(()) => Exit::Done,
             Err(_) => Exit::Failed,

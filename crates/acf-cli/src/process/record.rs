@@ -9,7 +9,7 @@ use acf_core::runtime::{Pool, WorkerSpec, WorkerState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::identity::Identity;
+use acf_worker::process::Identity;
 
 /// What is known of a worker from its start on: `worker.json`. Its environment is not: that holds
 /// secrets.

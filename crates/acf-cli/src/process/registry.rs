@@ -178,9 +178,9 @@ mod tests {
 
     use acf_core::runtime::WorkerSpec;
 
-    use super::super::identity::Identity;
     use super::super::record::Order;
     use super::*;
+    use acf_worker::process::Identity;
 
     fn registry() -> (tempfile::TempDir, Registry) {
         let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use anstream::AutoStream;
+use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::args::Color;
@@ -36,7 +37,7 @@ impl Out {
         let written = write!(self.writer, "{text}{end}").and_then(|()| self.writer.flush());
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
-            written => Ok(written?),
+            written => written.context("cannot write the output"),
         }
     }
 

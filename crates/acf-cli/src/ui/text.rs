@@ -41,6 +41,13 @@ pub fn one_line(text: &str, width: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
+/// Returns a text as it can be shown on a terminal: without colour, and without what would move the cursor.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let plain = anstream::adapter::strip_str(text).to_string();
+    plain.chars().filter(|&c| c == '\n' || c == '\t' || !c.is_control()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +79,7 @@ mod tests {
     #[test]
     fn foreign_text_cannot_leave_its_line() {
         assert_eq!(one_line("\u{1b}[31mred\u{1b}[0m\r\nnext\tcell\u{7}", 80), "red next cell");
+        assert_eq!(harmless("\u{1b}[2J\u{1b}]0;title\u{7}a\r\n\tb\u{9b}1m\0"), "a\n\tb1m");
         assert_eq!(one_line("123456789", 5), "1234…");
         assert_eq!(one_line("12345", 5), "12345");
     }

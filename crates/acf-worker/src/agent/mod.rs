@@ -5,6 +5,7 @@
 
 mod command;
 mod installed;
+mod roster;
 mod round;
 mod script;
 
@@ -17,6 +18,7 @@ use crate::config::AgentChoice;
 
 pub use command::Command;
 pub use installed::check_installed;
+pub use roster::Roster;
 pub use round::{RoundReport, prepare, round};
 pub use script::Script;
 pub(crate) use script::{SCRIPT_AGENT, script_agent_main};

@@ -5,11 +5,14 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use acf_core::agent::{
-    Agent, AgentCommand, AgentEvent, AgentExit, AgentFile, AgentOutcome, AgentRequest, Signals, Trouble,
+    Agent, AgentCommand, AgentEvent, AgentExit, AgentFile, AgentLimits, AgentOutcome, AgentRequest, Signals,
+    Trouble,
 };
+use acf_core::prices::Prices;
 use acf_core::receipt::Usage;
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
@@ -32,6 +35,8 @@ pub struct RoundReport {
     pub outcome: AgentOutcome,
     /// What it used.
     pub usage: Usage,
+    /// Whether it has done anything: used a tool, or tokens.
+    pub has_acted: bool,
     /// Its session, if it told one: the next round can resume it.
     pub session: Option<String>,
     /// Its version, if it told one.
@@ -44,31 +49,41 @@ pub struct RoundReport {
     pub tail: String,
 }
 
-/// Runs one round of an agent; each line that people may want to read goes to `log`.
+/// Runs one round of an agent; each line that people may want to read goes to `log`. Where it tells tokens
+/// and no cost, that is estimated by `prices`. One that goes on after it has used what the round may use
+/// is ended, whether it knows of the limit or not.
 ///
 /// # Errors
 /// Where the guard does not work; whatever goes wrong with the agent is an outcome.
 pub async fn round(
     agent: &dyn Agent,
     request: &AgentRequest<'_>,
+    prices: &Prices,
     place: Place<'_>,
     stop: &CancellationToken,
     log: &mut (dyn FnMut(&str) + Send),
 ) -> io::Result<RoundReport> {
     let begun = Instant::now();
-    let mut notes = Notes::new(log);
+    // Ends the round only; `stop` ends the run.
+    let enough = stop.child_token();
+    let mut notes = Notes { limits: request.limits, prices, enough: enough.clone(), ..Notes::new(log) };
     let mut on_line = |output, line: &str| match output {
         Output::Stdout => agent.parse(line).into_iter().for_each(|event| notes.note(event)),
         Output::Stderr => notes.say(line),
     };
-    let (exit, complaint) = run(agent.command(request), place, stop, &mut on_line).await?;
+    let (exit, complaint) = run(agent.command(request), place, &enough, &mut on_line).await?;
     if let Some(complaint) = complaint {
         notes.say(&complaint);
     }
     let tail = notes.tail.text();
+    let outcome = match (exit, notes.over.take()) {
+        (AgentExit::Stopped, Some(trouble)) if !stop.is_cancelled() => AgentOutcome::Trouble(trouble),
+        _ => with_last_words(agent.judge(exit, &notes.signals), &tail),
+    };
     Ok(RoundReport {
-        outcome: with_last_words(agent.judge(exit, &notes.signals), &tail),
-        usage: notes.usage,
+        outcome,
+        usage: notes.used(),
+        has_acted: notes.has_acted,
         session: notes.session,
         version: notes.version,
         model: notes.model,
@@ -160,10 +175,21 @@ fn write_private(home: &Path, file: &AgentFile) -> io::Result<()> {
     written.write_all(file.contents.expose_secret().as_bytes())
 }
 
+static NO_PRICES: LazyLock<Prices> = LazyLock::new(Prices::default);
+
 /// What is gathered while an agent runs.
 struct Notes<'a> {
     signals: Signals,
-    usage: Usage,
+    /// What was used with its cost told.
+    priced: Usage,
+    /// What was used without.
+    unpriced: Usage,
+    limits: AgentLimits,
+    prices: &'a Prices,
+    /// The limit that was passed.
+    over: Option<Trouble>,
+    enough: CancellationToken,
+    has_acted: bool,
     session: Option<String>,
     version: Option<String>,
     model: Option<String>,
@@ -175,7 +201,13 @@ impl<'a> Notes<'a> {
     fn new(log: &'a mut (dyn FnMut(&str) + Send)) -> Self {
         Self {
             signals: Signals::default(),
-            usage: Usage::default(),
+            priced: Usage::default(),
+            unpriced: Usage::default(),
+            limits: AgentLimits::default(),
+            prices: &NO_PRICES,
+            over: None,
+            enough: CancellationToken::new(),
+            has_acted: false,
             session: None,
             version: None,
             model: None,
@@ -186,6 +218,20 @@ impl<'a> Notes<'a> {
 
     fn note(&mut self, event: AgentEvent) {
         self.signals.note(&event);
+        let goes_on = match event {
+            AgentEvent::Tool { .. } => true,
+            AgentEvent::Usage(usage) => usage != Usage::default(),
+            _ => false,
+        };
+        self.has_acted |= goes_on;
+        if goes_on && self.over.is_none() {
+            self.over = passed(&self.limits, &self.used());
+            if let Some(trouble) = &self.over {
+                let told = format!("ended: {}", told(trouble));
+                self.say(&told);
+                self.enough.cancel();
+            }
+        }
         match event {
             AgentEvent::Text(text) => self.say(&text),
             AgentEvent::Tool { summary } => self.say(&format!("> {summary}")),
@@ -195,7 +241,8 @@ impl<'a> Notes<'a> {
                     self.say(&message);
                 }
             }
-            AgentEvent::Usage(usage) => self.usage += usage,
+            AgentEvent::Usage(usage) if usage.cost_usd.is_some() => self.priced += usage,
+            AgentEvent::Usage(usage) => self.unpriced += usage,
             AgentEvent::Session(session) => self.session = Some(session),
             AgentEvent::About { version, model } => {
                 self.version = version.or(self.version.take());
@@ -204,11 +251,33 @@ impl<'a> Notes<'a> {
         }
     }
 
+    /// Returns what was used, with a cost where it is told or can be estimated. A cost that is told counts
+    /// for the whole round: agents tell it once, at the end.
+    fn used(&self) -> Usage {
+        let mut used = self.priced;
+        let model = self.model.as_deref().filter(|_| self.priced.cost_usd.is_none());
+        let estimate = model.and_then(|model| self.prices.estimate(model, &self.unpriced));
+        used += Usage { cost_usd: estimate, cost_is_estimated: estimate.is_some(), ..self.unpriced };
+        used
+    }
+
     fn say(&mut self, text: &str) {
         for line in text.lines() {
             self.tail.push(line);
             (self.log)(line);
         }
+    }
+}
+
+/// Returns the limit that was passed, if one was. The last turn and the last dollar are the agent's own.
+fn passed(limits: &AgentLimits, used: &Usage) -> Option<Trouble> {
+    let turns_passed = limits.max_turns.is_some_and(|max| used.turns > u64::from(max));
+    let budget_spent =
+        limits.budget_usd.is_some_and(|budget| used.cost_usd.is_some_and(|cost| cost >= budget));
+    match (budget_spent, turns_passed) {
+        (true, _) => Some(Trouble::OutOfBudget),
+        (false, true) => Some(Trouble::OutOfTurns),
+        (false, false) => None,
     }
 }
 
@@ -243,6 +312,63 @@ mod tests {
         write_private(home.path(), &file).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    const TABLE: &str =
+        "[models.m]\ninput = 1\noutput = 10\nsource = \"https://example.org\"\nread = \"2026-11-24\"";
+
+    /// Lets an agent say those things, and returns what it has used and whether it was ended.
+    fn noted(limits: AgentLimits, events: &[AgentEvent]) -> (Usage, Option<Trouble>) {
+        let prices = Prices::parse(TABLE).unwrap();
+        let mut log = |_: &str| {};
+        let mut notes = Notes { limits, prices: &prices, ..Notes::new(&mut log) };
+        events.iter().for_each(|event| notes.note(event.clone()));
+        assert_eq!(notes.enough.is_cancelled(), notes.over.is_some());
+        (notes.used(), notes.over)
+    }
+
+    fn about(model: &str) -> AgentEvent {
+        AgentEvent::About { version: None, model: Some(model.into()) }
+    }
+
+    fn million_out(cost_usd: Option<f64>) -> AgentEvent {
+        AgentEvent::Usage(Usage { turns: 1, output_tokens: 1_000_000, cost_usd, ..Usage::default() })
+    }
+
+    #[test]
+    fn a_cost_that_is_not_told_is_estimated_and_marked_and_one_that_is_told_is_believed() {
+        let cost = |events: &[AgentEvent]| {
+            let (used, _) = noted(AgentLimits::default(), events);
+            (used.cost_usd, used.cost_is_estimated)
+        };
+        assert_eq!(cost(&[million_out(None), about("m")]), (Some(10.0), true));
+        assert_eq!(cost(&[about("m"), million_out(Some(3.0))]), (Some(3.0), false));
+        assert_eq!(cost(&[about("m"), million_out(Some(3.0)), million_out(None)]), (Some(3.0), false));
+        assert_eq!(cost(&[about("unheard-of"), million_out(None)]), (None, false));
+        assert_eq!(cost(&[million_out(None)]), (None, false));
+    }
+
+    #[test]
+    fn an_agent_that_goes_on_with_its_budget_spent_or_its_turns_used_is_ended() {
+        let tool = AgentEvent::Tool { summary: "Bash".into() };
+        let finished = AgentEvent::Finished { ok: true, message: None };
+        let ended = |limits, events: &[AgentEvent]| noted(limits, events).1;
+        let budget = AgentLimits { budget_usd: Some(10.0), max_turns: None };
+        let spent = [about("m"), million_out(None)];
+        assert_eq!(
+            ended(budget, &[spent.as_slice(), std::slice::from_ref(&tool)].concat()),
+            Some(Trouble::OutOfBudget)
+        );
+        assert_eq!(
+            ended(budget, &[spent.as_slice(), &[million_out(None)]].concat()),
+            Some(Trouble::OutOfBudget)
+        );
+        assert_eq!(ended(budget, &[spent.as_slice(), &[finished]].concat()), None, "it has finished");
+        assert_eq!(ended(budget, &[about("m"), tool.clone()]), None);
+
+        let turns = AgentLimits { max_turns: Some(1), budget_usd: None };
+        assert_eq!(ended(turns, &[million_out(None), tool.clone()]), None, "its last turn is its own");
+        assert_eq!(ended(turns, &[million_out(None), million_out(None), tool]), Some(Trouble::OutOfTurns));
     }
 
     #[test]

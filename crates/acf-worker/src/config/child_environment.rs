@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use acf_core::mask::Mask;
 
@@ -42,6 +43,15 @@ pub fn for_agent(environment: &BTreeMap<String, String>, mask: &Mask) -> BTreeMa
         .filter(|(name, value)| !is_ours(name) && !holds_secret(value))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
+}
+
+/// Changes an agent's environment into that of another user with another home: nothing in it leads to the
+/// directories of the worker's own user.
+pub fn move_to(environment: &mut BTreeMap<String, String>, user: &str, home: &Path) {
+    environment.retain(|name, _| name != "TMPDIR" && !name.starts_with("XDG_"));
+    for (name, value) in [("HOME", home.to_string_lossy().as_ref()), ("USER", user), ("LOGNAME", user)] {
+        environment.insert(name.to_owned(), value.to_owned());
+    }
 }
 
 /// Returns the environment of git: its language fixed, so that its output can be parsed; no question to
@@ -90,8 +100,10 @@ fn independent_of_place(layers: &Layers, kind: Kind, found: Found) -> String {
         Kind::Url
         | Kind::Text
         | Kind::Choice(_)
+        | Kind::Choices(_)
         | Kind::Duration
         | Kind::Number
+        | Kind::Dollars
         | Kind::Switch
         | Kind::List => false,
     };
@@ -121,6 +133,19 @@ mod tests {
 
     fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn another_users_agent_has_a_home_of_its_own_and_no_way_to_the_workers() {
+        let mut moved = environment(&[
+            ("HOME", "/root"),
+            ("PATH", "/bin"),
+            ("TMPDIR", "/root/tmp"),
+            ("XDG_CACHE_HOME", "/root/.cache"),
+        ]);
+        move_to(&mut moved, "agent", Path::new("/work/home"));
+        let expected = [("HOME", "/work/home"), ("LOGNAME", "agent"), ("PATH", "/bin"), ("USER", "agent")];
+        assert_eq!(moved, environment(&expected));
     }
 
     fn names(environment: &BTreeMap<String, String>) -> Vec<&str> {
@@ -159,7 +184,7 @@ mod tests {
 
     #[test]
     fn an_agent_sees_no_secret_under_another_name_or_within_another_value() {
-        let mask = Mask::new([SecretString::from("hunter22")]);
+        let mask = Mask::new([("GIT_TOKEN".into(), SecretString::from("hunter22"))]);
         let everything = environment(&[
             ("COPY", "hunter22"),
             ("DATABASE_URL", "postgres://me:hunter22@h/d"),

@@ -8,7 +8,7 @@ use toml::{Spanned, Value};
 use super::problems::Problem;
 use super::repository_url::secrets_in;
 use super::suggestion::closest;
-use super::variables::{self, Topic, Variable};
+use super::variables::{self, Kind, Topic, Variable};
 
 /// A value of the file, as the text that the variable would have.
 pub(super) struct Entry {
@@ -22,7 +22,7 @@ pub(super) struct Entry {
 pub(super) struct ConfigFile {
     pub(super) entries: BTreeMap<&'static str, Entry>,
     /// Values that should never have been there, to be masked wherever they might show.
-    pub(super) misplaced_secrets: Vec<SecretString>,
+    pub(super) misplaced_secrets: Vec<(String, SecretString)>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn parse(text: &str, path: &str) -> ConfigFile {
 fn entry(
     key: &str,
     value: Value,
-    misplaced_secrets: &mut Vec<SecretString>,
+    misplaced_secrets: &mut Vec<(String, SecretString)>,
 ) -> Result<(&'static Variable, String), (&'static str, String)> {
     let Some(variable) = variables::ALL.iter().find(|variable| variable.config_key() == key) else {
         let keys: Vec<_> = allowed().map(Variable::config_key).collect();
@@ -72,17 +72,17 @@ fn entry(
     };
     let name = variable.name;
     if variable.secret {
-        misplaced_secrets.extend(value.as_str().map(SecretString::from));
+        misplaced_secrets.extend(value.as_str().map(|value| (name.to_owned(), value.into())));
         return Err(("a secret", format!("move it to {name} in an env file or the environment")));
     }
     if variable.topic == Topic::Internal || !variable.in_config_file {
         return Err(("not a key of this file", format!("set {name} in the environment")));
     }
     let value = text_of(value, variable).map_err(|remedy| ("wrong type", remedy))?;
-    if variable.kind == variables::Kind::Address {
+    if variable.kind == Kind::Address {
         let secrets = secrets_in(&value);
         if !secrets.is_empty() {
-            misplaced_secrets.extend(secrets);
+            misplaced_secrets.extend(secrets.into_iter().map(|secret| (name.to_owned(), secret)));
             return Err(("a password", "take it out of the address, and set GIT_TOKEN elsewhere".to_owned()));
         }
     }
@@ -99,7 +99,8 @@ fn text_of(value: Value, variable: &Variable) -> Result<String, String> {
         Value::String(text) => Ok(text),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Boolean(switch) => Ok(switch.to_string()),
-        Value::Array(words) if variable.kind == variables::Kind::List => {
+        Value::Float(number) if variable.kind == Kind::Dollars => Ok(number.to_string()),
+        Value::Array(words) if matches!(variable.kind, Kind::List | Kind::Choices(_)) => {
             let words: Option<Vec<_>> =
                 words.iter().map(|word| word.as_str().filter(|word| !word.contains(','))).collect();
             words.map(|words| words.join(",")).ok_or("write an array of words without commas".to_owned())
@@ -147,7 +148,8 @@ mod tests {
             .map(|problem| format!("{} | {} | {}", problem.name, problem.found, problem.remedy))
             .collect();
         insta::assert_snapshot!(told.join("\n"));
-        let misplaced: Vec<_> = file.misplaced_secrets.iter().map(ExposeSecret::expose_secret).collect();
+        let misplaced: Vec<_> =
+            file.misplaced_secrets.iter().map(|(_, secret)| secret.expose_secret()).collect();
         assert_eq!(misplaced, ["hunter22", "tr0ub4dor"]);
         assert!(file.entries.is_empty());
     }

@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_in_every_column_that_quotes() {
-        let mask = Mask::new([SecretString::from("hunter22")]);
+        let mask = Mask::new([("GIT_TOKEN".into(), SecretString::from("hunter22"))]);
         let problems = Problems::new(vec![Problem::wrong("A", "`hunter22`", "not hunter22")], None, &mask);
         assert_eq!(problems.to_string(), "1 setting cannot be used\n  A   `***`   not ***");
         assert!(!format!("{problems:?}").contains("hunter22"));

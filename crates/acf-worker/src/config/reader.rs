@@ -127,16 +127,21 @@ impl<'a> Reader<'a> {
 
     /// Returns what a word stands for.
     pub(super) fn choice<T: Copy>(&mut self, variable: &Variable, known: &[(&str, T)]) -> Option<T> {
+        self.parse(variable, |text| meant(text, known))
+    }
+
+    /// Returns what words stand for that have commas between them: at least one, and none twice.
+    pub(super) fn choices<T: Copy>(&mut self, variable: &Variable, known: &[(&str, T)]) -> Option<Vec<T>> {
         self.parse(variable, |text| {
-            if let Some((_, choice)) = known.iter().find(|(word, _)| *word == text) {
-                return Ok(*choice);
-            }
-            let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
-            let list = words.join(", ");
-            Err(match closest(&text.to_lowercase(), words) {
-                Some(meant) => format!("did you mean {meant}? known: {list}"),
-                None => format!("known: {list}"),
-            })
+            let mut words = BTreeSet::new();
+            let chosen = text.split(',').map(|word| {
+                let word = word.trim();
+                if !words.insert(word) {
+                    return Err(format!("{word} stands there twice"));
+                }
+                meant(word, known)
+            });
+            chosen.collect()
         })
     }
 
@@ -161,6 +166,14 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Returns an amount of money that is more than nothing.
+    pub(super) fn dollars(&mut self, variable: &Variable) -> Option<f64> {
+        self.parse(variable, |text| match text.trim_start_matches('$').parse::<f64>() {
+            Ok(amount) if amount.is_finite() && amount > 0.0 => Ok(amount),
+            _ => Err("write an amount in US dollars such as 2.50, more than zero".to_owned()),
+        })
+    }
+
     /// Returns a duration that may be zero.
     pub(super) fn wait(&mut self, variable: &Variable) -> Option<Duration> {
         self.parse(variable, duration)
@@ -181,6 +194,19 @@ impl<'a> Reader<'a> {
             _ => Err(Problems::new(self.problems, tracker, &self.mask)),
         }
     }
+}
+
+/// Returns what a word stands for, or which words there are.
+fn meant<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, String> {
+    if let Some((_, choice)) = known.iter().find(|(word, _)| *word == text) {
+        return Ok(*choice);
+    }
+    let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
+    let list = words.join(", ");
+    Err(match closest(&text.to_lowercase(), words) {
+        Some(meant) => format!("did you mean {meant}? known: {list}"),
+        None => format!("known: {list}"),
+    })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -109,6 +109,7 @@ fn kind(kind: Kind) -> String {
     match kind {
         Kind::Text => "text".to_owned(),
         Kind::Choice(words) => backticked(words.iter().copied()).replace(", ", " or "),
+        Kind::Choices(words) => format!("one or more of {}", backticked(words.iter().copied())),
         Kind::Path => "path".to_owned(),
         Kind::Project => "the tracker's name for it, or a path".to_owned(),
         Kind::Address => "URL or path".to_owned(),
@@ -116,6 +117,7 @@ fn kind(kind: Kind) -> String {
         Kind::Program => "program or path".to_owned(),
         Kind::Duration => "duration".to_owned(),
         Kind::Number => "number".to_owned(),
+        Kind::Dollars => "US dollars".to_owned(),
         Kind::Switch => "`true` or `false`".to_owned(),
         Kind::List => "list with commas".to_owned(),
     }

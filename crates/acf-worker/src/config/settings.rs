@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use acf_core::agent::AgentLimits;
 use acf_core::eligibility::Rules;
 use acf_core::issue::Stage;
 use acf_core::mask::Mask;
@@ -19,9 +20,11 @@ use super::repository::{DefaultUrl, Repository, Wanted};
 use super::sources::{Found, Layers};
 use super::tracker::{TodoLocation, Tracker};
 use super::variables::{
-    ACF_CLAIM_TTL, ACF_EVENTS_FILE, ACF_LOG, ACF_WORKER_ID, AGENT, AGENT_COMMAND, AGENTS, FACTORY_NAME,
-    FACTORY_RUNTIME, FEATURE_BRANCHES, IMPLEMENTATION_PROMPT, INTER_ISSUE_WAIT, ISSUE_RECHECK, MAX_ATTEMPTS,
-    NO_ISSUES_WAIT, PLAN_BY_DEFAULT, PLANNING_PROMPT, REQUIRED_LABELS, RETRY_BACKOFF, STOP_GRACE, Variable,
+    ACF_AGENT_USER, ACF_CLAIM_TTL, ACF_EVENTS_FILE, ACF_LOG, ACF_WORKER_ID, AGENT, AGENT_BUDGET_USD,
+    AGENT_COMMAND, AGENT_MAX_TURNS, AGENT_PRICES_FILE, AGENT_STALL_TIMEOUT, AGENT_TIMEOUT, AGENTS,
+    FACTORY_BUDGET_USD_PER_DAY, FACTORY_NAME, FACTORY_RUNTIME, FEATURE_BRANCHES, IMPLEMENTATION_PROMPT,
+    INTER_ISSUE_WAIT, ISSUE_RECHECK, MAX_ATTEMPTS, NO_ISSUES_WAIT, PLAN_BY_DEFAULT, PLANNING_PROMPT,
+    REQUIRED_LABELS, RETRY_BACKOFF, STOP_GRACE, Variable,
 };
 
 /// What a command cannot do without. What it can do without is validated all the same, if it is set.
@@ -50,10 +53,16 @@ pub struct Settings {
     pub github_host: String,
     /// Who does the work; there with [`Need::Worker`].
     pub agent: Option<AgentChoice>,
+    /// Who goes on with it, in this order, when the one before has no quota left.
+    pub fallbacks: Vec<AgentChoice>,
+    /// What agents may use, and as whom they run.
+    pub allowance: Allowance,
     /// Which issues are taken.
     pub rules: Rules,
     /// The operator's own prompts.
     pub prompts: Prompts,
+    /// What the runs of a day may cost, in US dollars.
+    pub daily_budget_usd: Option<f64>,
     /// How a worker behaves.
     pub worker: WorkerSettings,
     /// Masks every known secret.
@@ -74,6 +83,21 @@ pub enum AgentChoice {
         /// Its arguments that come before acf's.
         args: Vec<String>,
     },
+}
+
+/// What agents may use, and as whom they run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Allowance {
+    /// How long one round may take; as the repository says, if not set.
+    pub timeout: Option<Duration>,
+    /// How long an agent may be silent; as the repository says, if not set.
+    pub stall: Option<Duration>,
+    /// The turns and the cost of a run.
+    pub limits: AgentLimits,
+    /// A file of prices that go over acf's own.
+    pub prices_file: Option<PathBuf>,
+    /// The user as whom agents run; the worker's own, if not set.
+    pub user: Option<String>,
 }
 
 /// The operator's own prompt templates.
@@ -193,8 +217,10 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
     let wanted = Wanted { needed: needs_repository, holds_tracker: in_repository, default_url };
     let repository = Repository::read(reader, wanted, &access);
     let pull_requests = repository.as_ref().and_then(|repository| pull_requests(repository, &access));
-    let agent = agent(reader, matches!(need, Need::Agent | Need::Worker));
+    let mut agents = agents(reader, matches!(need, Need::Agent | Need::Worker)).into_iter();
+    let allowance = allowance(reader);
     let rules = rules(reader);
+    let daily_budget_usd = reader.dollars(&FACTORY_BUDGET_USD_PER_DAY);
     let prompts = Prompts {
         implementation: reader.verbatim(&IMPLEMENTATION_PROMPT),
         planning: reader.verbatim(&PLANNING_PROMPT),
@@ -205,9 +231,12 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
         repository,
         pull_requests,
         github_host: access.host()?,
-        agent,
+        agent: agents.next(),
+        fallbacks: agents.collect(),
+        allowance,
         rules: rules?,
         prompts,
+        daily_budget_usd,
         worker: worker?,
         mask: reader.mask(),
         warnings: reader.warnings(),
@@ -226,18 +255,28 @@ fn pull_requests(repository: &Repository, access: &Access) -> Option<GitHub> {
     })
 }
 
-fn agent(reader: &mut Reader<'_>, needed: bool) -> Option<AgentChoice> {
-    #[derive(Clone, Copy)]
-    enum Word {
-        Script,
-        Command,
-    }
+/// The words of `AGENT`.
+#[derive(Clone, Copy)]
+enum AgentWord {
+    Script,
+    Command,
+}
+
+const AGENT_WORDS: &[(&str, AgentWord)] = &[("script", AgentWord::Script), ("command", AgentWord::Command)];
+
+/// Reads the agents: the first, and those that stand by.
+fn agents(reader: &mut Reader<'_>, needed: bool) -> Vec<AgentChoice> {
     if needed && reader.found(&AGENT).is_none() {
         reader.missing(&AGENT, format!("one of {}", AGENTS.join(", ")));
     }
-    match reader.choice(&AGENT, &[("script", Word::Script), ("command", Word::Command)])? {
-        Word::Script => Some(AgentChoice::Script),
-        Word::Command => {
+    let words = reader.choices(&AGENT, AGENT_WORDS).unwrap_or_default();
+    words.into_iter().filter_map(|word| agent(reader, word)).collect()
+}
+
+fn agent(reader: &mut Reader<'_>, word: AgentWord) -> Option<AgentChoice> {
+    match word {
+        AgentWord::Script => Some(AgentChoice::Script),
+        AgentWord::Command => {
             let Some(found) = reader.found(&AGENT_COMMAND) else {
                 reader.missing(&AGENT_COMMAND, "the program that AGENT=command is to call");
                 return None;
@@ -255,6 +294,20 @@ fn agent(reader: &mut Reader<'_>, needed: bool) -> Option<AgentChoice> {
             };
             Some(AgentChoice::Command { program, args: args.to_vec() })
         }
+    }
+}
+
+fn allowance(reader: &mut Reader<'_>) -> Allowance {
+    let limits = AgentLimits {
+        max_turns: reader.count(&AGENT_MAX_TURNS),
+        budget_usd: reader.dollars(&AGENT_BUDGET_USD),
+    };
+    Allowance {
+        timeout: reader.limit(&AGENT_TIMEOUT),
+        stall: reader.limit(&AGENT_STALL_TIMEOUT),
+        limits,
+        prices_file: reader.path(&AGENT_PRICES_FILE),
+        user: reader.text(&ACF_AGENT_USER),
     }
 }
 

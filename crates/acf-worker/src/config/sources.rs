@@ -269,13 +269,16 @@ impl Layers {
     pub fn mask(&self) -> Mask {
         let declared = variables::ALL.iter().filter(|variable| variable.secret).map(|variable| variable.name);
         let foreign = variables::FOREIGN.iter().filter(|foreign| foreign.secret).map(|foreign| foreign.name);
-        let values = declared.chain(foreign).flat_map(|name| self.values(name));
+        let values = declared.chain(foreign).flat_map(|name| {
+            self.values(name).map(move |value| (name.to_owned(), SecretString::from(value.trim())))
+        });
         let addresses =
             variables::ALL.iter().filter(|variable| matches!(variable.kind, Kind::Address | Kind::Url));
-        let in_addresses =
-            addresses.flat_map(|variable| self.values(variable.name)).flat_map(repository_url::secrets_in);
+        let in_addresses = addresses.flat_map(|variable| {
+            let secrets = self.values(variable.name).flat_map(repository_url::secrets_in);
+            secrets.map(|secret| (variable.name.to_owned(), secret))
+        });
         let misplaced = self.config_file.misplaced_secrets.iter().cloned();
-        let values = values.map(|value| SecretString::from(value.trim()));
         Mask::new(values.chain(in_addresses).chain(misplaced))
     }
 

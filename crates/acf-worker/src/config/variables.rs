@@ -41,6 +41,8 @@ pub enum Kind {
     Text,
     /// One of those words.
     Choice(&'static [&'static str]),
+    /// One or more of those words, with commas between them; in `acf.toml` also an array.
+    Choices(&'static [&'static str]),
     /// A path, relative to the current directory or, from `acf.toml`, to that file.
     Path,
     /// What the tracker calls a project: for a TODO file, a path, or `git:` and a path in the target
@@ -56,6 +58,8 @@ pub enum Kind {
     Duration,
     /// A whole number.
     Number,
+    /// An amount in US dollars.
+    Dollars,
     /// `true` or `false`.
     Switch,
     /// Words with commas between them; in `acf.toml` also an array.
@@ -155,7 +159,9 @@ macro_rules! variables {
     };
 }
 
-use Kind::{Address, Choice, Duration, List, Number, Path, Program, Project, Switch, Text, Url};
+use Kind::{
+    Address, Choice, Choices, Dollars, Duration, List, Number, Path, Program, Project, Switch, Text, Url,
+};
 use Topic::{Agent, Factory, Internal, Repository, Rules, Tracker, Worker};
 
 variables! {
@@ -220,10 +226,22 @@ variables! {
     /// Where repositories are cached and checked out.
     LOOP_WORK_DIR = Variable::of(Repository, Path).otherwise("`acf/work` in the user's cache directory");
 
-    /// The coding agent.
-    AGENT = Variable::of(Agent, Choice(AGENTS));
+    /// The coding agent; of several, each takes over when the one before has no quota left.
+    AGENT = Variable::of(Agent, Choices(AGENTS));
     /// The program that is called as `CMD init` and `CMD run <prompt>`.
     AGENT_COMMAND = Variable::of(Agent, Program).only_with("AGENT=command");
+    /// How long one round of the agent may take; a shorter limit of the repository holds too.
+    AGENT_TIMEOUT = Variable::of(Agent, Duration).otherwise("the repository's limit, else `60m`");
+    /// How long the agent may be silent; a shorter limit of the repository holds too.
+    AGENT_STALL_TIMEOUT = Variable::of(Agent, Duration).otherwise("the repository's limit, else `10m`");
+    /// How many turns of the conversation with the model a run may take.
+    AGENT_MAX_TURNS = Variable::of(Agent, Number);
+    /// What a run may cost, as far as agents tell their cost or acf can estimate it.
+    AGENT_BUDGET_USD = Variable::of(Agent, Dollars);
+    /// A file of prices that go over acf's own, for agents that tell tokens and no cost.
+    AGENT_PRICES_FILE = Variable::of(Agent, Path);
+    /// The unprivileged user as whom agents and the repository's commands run; the worker has to be root.
+    ACF_AGENT_USER = Variable::of(Agent, Text).otherwise("the worker's own user");
     /// A template that replaces the repository's and the built-in prompt for implementing.
     IMPLEMENTATION_PROMPT = Variable::of(Agent, Text);
     /// A template that replaces the repository's and the built-in prompt for planning.
@@ -239,6 +257,8 @@ variables! {
     MAX_ATTEMPTS = Variable::of(Rules, Number).default("3");
     /// The wait after a first failed attempt; it doubles with each one more, up to 5 minutes.
     RETRY_BACKOFF = Variable::of(Rules, Duration).default("10s");
+    /// What the runs of a day (UTC) may cost, all workers' taken together; then no issue is taken until the next.
+    FACTORY_BUDGET_USD_PER_DAY = Variable::of(Rules, Dollars);
 
     /// The wait when there is no issue to take.
     NO_ISSUES_WAIT = Variable::of(Worker, Duration).default("60");

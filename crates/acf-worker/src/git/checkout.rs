@@ -6,16 +6,18 @@
 //! is what lies in the directory.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use acf_core::issue::{Issue, IssueKey};
+use acf_core::issue::{Issue, IssueKey, Stage};
+use acf_core::mask::Mask;
 use acf_core::run::{CommitId, RunId};
-
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::command::{GitCommand, GitError, GitOutput, is_object_name};
@@ -23,6 +25,13 @@ use super::mirror::{Mirror, short_hash};
 
 /// The branch that an agent finds itself on.
 const WORK_BRANCH: &str = "refs/heads/acf-work";
+
+/// The gate's checkout, in the directory of a run.
+const GATE: &str = "gate";
+/// What else acf itself puts there.
+const OWN: [&str; 4] = ["tree", "index", "index-of-one", GATE];
+/// How the names of repositories begin that were found within a checkout and moved out of it.
+const NESTED: &str = "nested-";
 
 /// The mode of a tree's entry that is another repository.
 const REPOSITORY: &str = "160000";
@@ -32,6 +41,9 @@ const LONGEST_SUBJECT: usize = 120;
 
 /// The most that is passed on of what the agent says in commits of its own, in characters.
 const LONGEST_MESSAGES: usize = 20_000;
+
+/// How many paths one search is given: far below what a command line holds.
+const PATHS_A_SEARCH: usize = 200;
 
 /// The longest file that is read as a ref, in bytes.
 const LONGEST_REF: u64 = 4096;
@@ -80,6 +92,21 @@ pub struct Snapshot {
     pub changes: Changes,
 }
 
+/// A known secret in what was about to be pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leak {
+    /// Where, with the secret itself masked.
+    path: String,
+    /// Which: the variable that holds it.
+    name: String,
+}
+
+impl fmt::Display for Leak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` holds the value of {}, which is a secret", self.path, self.name)
+    }
+}
+
 /// What came of putting work on top of another commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Merged {
@@ -126,7 +153,9 @@ fn in_directory(path: &Path) -> impl FnOnce(io::Error) -> CheckoutError + '_ {
     move |cause| CheckoutError::Directory { path: path.to_owned(), cause }
 }
 
-fn checkouts_dir(work_dir: &Path) -> PathBuf {
+/// Returns where checkouts are made.
+#[must_use]
+pub fn checkouts_dir(work_dir: &Path) -> PathBuf {
     work_dir.join("checkouts")
 }
 
@@ -376,7 +405,7 @@ impl Checkout {
             if in_base.starts_with(REPOSITORY) {
                 continue;
             }
-            let (from, to) = (tree.join(path).join(".git"), self.home.join(format!("nested-{n}")));
+            let (from, to) = (tree.join(path).join(".git"), self.home.join(format!("{NESTED}{n}")));
             fs::rename(&from, to).map_err(in_directory(&from))?;
             // Git takes a repository that it knows, and that is not there any more, for one without changes.
             self.on_tree("update-index").args(["--force-remove", "--"]).arg(path).run().await?;
@@ -421,15 +450,90 @@ impl Checkout {
         Ok(parse_changes(&String::from_utf8_lossy(&output.stdout)))
     }
 
+    /// Returns what the agent's directory changes against the base, as people read it: which files, and
+    /// how. No program of the agent's choice takes part in it.
+    ///
+    /// # Errors
+    /// [`CheckoutError`] when the disk or git will not.
+    pub async fn diff(&self) -> Result<String, CheckoutError> {
+        let snapshot = self.last_snapshot().await?;
+        if snapshot.changes.paths.is_empty() {
+            return Ok(String::new());
+        }
+        let options = ["-r", "--stat", "--patch", "--no-ext-diff", "--no-textconv", "--no-renames"];
+        let base = self.base();
+        let command = self.mirror.local("diff-tree").args(options).args([base.as_str(), &snapshot.tree]);
+        Ok(String::from_utf8_lossy(&command.run().await?.stdout).into_owned())
+    }
+
+    /// Finds a known secret that a snapshot would make public: in the name of a file that it changes, or in
+    /// such a file, unless the file holds one already.
+    ///
+    /// # Errors
+    /// [`CheckoutError`] when git will not.
+    pub async fn leak(&self, snapshot: &Snapshot, mask: &Mask) -> Result<Option<Leak>, CheckoutError> {
+        let Some(lines) = mask.lines() else { return Ok(None) };
+        let paths = &snapshot.changes.paths;
+        if let Some((path, name)) =
+            paths.iter().find_map(|path| Some((path, mask.named_in(path.as_bytes())?)))
+        {
+            return Ok(Some(Leak { path: mask.apply(path).into_owned(), name: name.to_owned() }));
+        }
+        let base = self.base();
+        for path in self.files_with(&lines, &snapshot.tree, paths).await? {
+            if !self.files_with(&lines, base.as_str(), std::slice::from_ref(&path)).await?.is_empty() {
+                continue;
+            }
+            let object = format!("{}:{path}", snapshot.tree);
+            let file = self.mirror.local("cat-file").args(["blob", &object]).run().await?;
+            if let Some(name) = mask.named_in(&file.stdout) {
+                return Ok(Some(Leak { path, name: name.to_owned() }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns those of a tree's files that hold one of the lines.
+    async fn files_with(
+        &self,
+        lines: &SecretString,
+        tree: &str,
+        paths: &[String],
+    ) -> Result<Vec<String>, GitError> {
+        let mut found = Vec::new();
+        for paths in paths.chunks(PATHS_A_SEARCH) {
+            let command = self.mirror.local("grep").env("GIT_LITERAL_PATHSPECS", "1");
+            let command =
+                command.args(["-l", "-z", "-a", "--fixed-strings", "-f", "-", tree, "--"]).args(paths);
+            let output = command.input(lines.expose_secret()).output().await?;
+            match output.status.code() {
+                Some(0 | 1) => {}
+                _ => return Err(super::command::failed("grep".into(), output)),
+            }
+            let text = String::from_utf8_lossy(&output.stdout);
+            // Each is told as `TREE:PATH`.
+            found.extend(text.split('\0').filter_map(|line| Some(line.split_once(':')?.1.to_owned())));
+        }
+        Ok(found)
+    }
+
     /// Makes a commit of a snapshot on top of the base, told as the work on that issue.
     ///
     /// Whatever commits the agent made itself become this one; their messages go into its body.
     ///
     /// # Errors
     /// [`CheckoutError`] when git will not.
-    pub async fn commit(&self, tree: &str, issue: &Issue, run: &RunId) -> Result<CommitId, CheckoutError> {
-        let told = self.agents_messages().await;
-        let message = commit_message(issue, run, &told);
+    pub async fn commit(
+        &self,
+        tree: &str,
+        issue: &Issue,
+        stage: Stage,
+        run: &RunId,
+        mask: &Mask,
+    ) -> Result<CommitId, CheckoutError> {
+        let mut told = self.agents_messages().await;
+        told.iter_mut().for_each(|message| mask.hide_in(message));
+        let message = commit_message(issue, stage, run, &told);
         self.commit_tree(tree, &self.base(), &message).await
     }
 
@@ -522,8 +626,13 @@ impl Checkout {
         }
         self.set_base(base.clone());
         let git = directory.join(".git");
-        if fs::symlink_metadata(&git).is_ok_and(|metadata| !metadata.is_dir()) {
-            fs::remove_file(&git).map_err(in_directory(&git))?;
+        match fs::symlink_metadata(&git) {
+            Ok(found) if !found.is_dir() => fs::remove_file(&git).map_err(in_directory(&git))?,
+            // An agent of another user could have left links there, for this process to write through.
+            Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => {
+                remove_tree(&git).map_err(in_directory(&git))?;
+            }
+            _ => {}
         }
         self.write_repository(&directory, &base).map_err(in_directory(&directory))?;
         fs::copy(self.index(), git.join("index")).map_err(in_directory(&git))?;
@@ -549,10 +658,31 @@ impl Checkout {
     /// # Errors
     /// [`CheckoutError`] when the disk or git will not.
     pub async fn clean_copy(&self, commit: &CommitId) -> Result<PathBuf, CheckoutError> {
-        let directory = self.home.join("gate");
+        let directory = self.home.join(GATE);
         remove(directory.clone()).await?;
+        self.clear_beside().map_err(in_directory(&self.home))?;
         self.populate(&directory, commit).await?;
         Ok(directory)
+    }
+
+    /// Removes what an agent has left beside its checkout: programs look for modules and settings in the
+    /// directories above the one that they run in.
+    fn clear_beside(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.home)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_acfs =
+                OWN.iter().any(|own| name == *own) || name.as_bytes().starts_with(NESTED.as_bytes());
+            if is_acfs {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                remove_tree(&entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads a file of a commit; `None` if there is none.
@@ -710,7 +840,7 @@ fn is_regular_file(root: &Path, path: &str) -> bool {
 
 /// Words the commit of a run: one subject line, what the agent said in commits of its own, and
 /// trailers by which the commit can be found again.
-fn commit_message(issue: &Issue, run: &RunId, told: &[String]) -> String {
+fn commit_message(issue: &Issue, stage: Stage, run: &RunId, told: &[String]) -> String {
     let one_line = issue.summary.split_whitespace().collect::<Vec<_>>().join(" ");
     let one_line: String = one_line.chars().filter(|c| !c.is_control()).collect();
     let mut subject: String = one_line.chars().take(LONGEST_SUBJECT).collect();
@@ -718,7 +848,8 @@ fn commit_message(issue: &Issue, run: &RunId, told: &[String]) -> String {
         subject.push('…');
     }
     let body: String = told.iter().map(|message| format!("{message}\n\n")).collect();
-    format!("[{}] {subject}\n\n{body}Acf-Issue: {}\nAcf-Run: {run}\n", issue.key, issue.key)
+    let what = if stage == Stage::Planning { "Plan: " } else { "" };
+    format!("[{}] {what}{subject}\n\n{body}Acf-Issue: {}\nAcf-Run: {run}\n", issue.key, issue.key)
 }
 
 #[cfg(test)]
@@ -742,7 +873,7 @@ mod tests {
             identity: None,
         };
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
-        commit_message(&issue, &RunId::new("r1"), &told)
+        commit_message(&issue, Stage::Implementation, &RunId::new("r1"), &told)
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Claims as refs of the git remote: the port [`ClaimStore`], by compare-and-swap pushes.
 //!
-//! `PREFIX/claims/KEY` holds a claim, `PREFIX/runs/KEY` the chain of run records, `PREFIX/wip/KEY`
-//! work in progress, `PREFIX/replaced/KEY/COMMIT` a feature branch that a later run replaced. Claims and records are commits of the empty tree whose message is JSON. A claim
-//! commit names its run and generation, so that no two workers ever push the same one: if the ref is
-//! at *our* commit, then it was us who put it there.
+//! `PREFIX/claims/KEY` holds a claim, `PREFIX/runs/NAME` the chain of run records, `PREFIX/wip/NAME`
+//! work in progress ([`record_name`][acf_core::issue::IssueRef::record_name]),
+//! `PREFIX/replaced/KEY/COMMIT` a feature branch that a later run replaced. Claims and records are
+//! commits of the empty tree whose message is JSON. A claim commit names its run and generation, so
+//! that no two workers ever push the same one: if the ref is at *our* commit, then it was us who put
+//! it there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,12 +72,12 @@ impl GitClaims {
         format!("{}claims/{slug}", self.prefix)
     }
 
-    fn runs_ref(&self, slug: &str) -> String {
-        format!("{}runs/{slug}", self.prefix)
+    fn runs_ref(&self, record_name: &str) -> String {
+        format!("{}runs/{record_name}", self.prefix)
     }
 
-    fn wip_ref(&self, slug: &str) -> String {
-        format!("{}wip/{slug}", self.prefix)
+    fn wip_ref(&self, record_name: &str) -> String {
+        format!("{}wip/{record_name}", self.prefix)
     }
 
     fn replaced_ref(&self, slug: &str, replaced: &Version) -> String {
@@ -202,14 +204,15 @@ impl GitClaims {
         record: Option<&RunRecord>,
         wip: &Wip,
     ) -> Result<Pushed, ClaimError> {
-        let slug = held.claim.issue.slug();
-        let (name, runs, wip_ref) = (self.claim_ref(slug), self.runs_ref(slug), self.wip_ref(slug));
+        let record_name = held.claim.record_name();
+        let name = self.claim_ref(held.claim.issue.slug());
+        let (runs, wip_ref) = (self.runs_ref(&record_name), self.wip_ref(&record_name));
         let mut refspecs = vec![format!(":{name}")];
         let mut leases = vec![(name.clone(), Some(&held.version))];
         if let Some(record) = record {
             if let Some(tip) = &held.runs {
                 // A commit can only be pushed by who has its parents.
-                self.read_runs(&BTreeMap::from([(slug.to_owned(), tip.clone())])).await?;
+                self.read_runs(&BTreeMap::from([(record_name, tip.clone())])).await?;
             }
             let commit = self.write(record, held.runs.as_ref(), record.ended_at).await?;
             refspecs.push(format!("{commit}:{runs}"));
@@ -390,18 +393,17 @@ impl ClaimStore for GitClaims {
     }
 
     async fn take(&self, claim: Claim, over: Option<&Version>, survey: &Survey) -> Result<Held, ClaimError> {
-        let slug = claim.issue.slug();
-        let name = self.claim_ref(slug);
+        let name = self.claim_ref(claim.issue.slug());
         let version = self.write(&claim, None, claim.renewed_at).await?;
         let refspec = format!("{version}:{name}");
         let pushed = self.push(&[refspec], &[(name.clone(), over)], (&name, Some(&version))).await?;
         match pushed {
-            Pushed::Done => Ok(Held {
-                version,
-                runs: survey.runs.get(slug).cloned(),
-                wip: survey.wips.get(slug).cloned(),
-                claim,
-            }),
+            Pushed::Done => {
+                let record_name = claim.record_name();
+                let runs = survey.runs.get(&record_name).cloned();
+                let wip = survey.wips.get(&record_name).cloned();
+                Ok(Held { version, runs, wip, claim })
+            }
             Pushed::Not(report) | Pushed::Raced(report) => Err(self.refusal(report, &name)),
         }
     }
@@ -413,7 +415,7 @@ impl ClaimStore for GitClaims {
         let claim = held.claim.renewed(now);
         let version = self.write(&claim, None, now).await?;
         let mut refspecs = vec![format!("{version}:{name}")];
-        refspecs.extend(wip.map(|commit| format!("+{commit}:{}", self.wip_ref(slug))));
+        refspecs.extend(wip.map(|commit| format!("+{commit}:{}", self.wip_ref(&held.claim.record_name()))));
         let leases = [(name.clone(), Some(&held.version))];
         let renewed = Held {
             claim,
@@ -483,8 +485,8 @@ impl ClaimStore for GitClaims {
 
     async fn release(&self, held: &Held, record: Option<&RunRecord>, wip: &Wip) -> Result<(), ClaimError> {
         let mut held = self.as_held(held).await?;
-        let slug = held.claim.issue.slug();
-        let (name, runs) = (self.claim_ref(slug), self.runs_ref(slug));
+        let name = self.claim_ref(held.claim.issue.slug());
+        let runs = self.runs_ref(&held.claim.record_name());
         let mut races = 1..RACES;
         loop {
             let report = match self.release_once(&held, record, wip).await? {

@@ -37,7 +37,7 @@ mod linux {
 
     /// Kills what is left in the session of a guard that was killed itself, and is not yet reaped.
     ///
-    /// What has left the session escapes: only the guard could still find it.
+    /// What has left the session is found by its mark ([`end_survivors`][super::super::end_survivors]).
     pub(in super::super) fn kill_session(guard: Pid) {
         let mut signalled = HashSet::new();
         // Again while there are new groups, made between the look and the kill.

@@ -18,7 +18,9 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use super::descendants::{adopt_orphans, signal_all};
+use super::identity::Identity;
 use super::protocol::{Order, Report, TERMINATE};
+use super::survivors::MARK;
 
 /// How often SIGKILL is sent again while something is left: what was forked meanwhile gets it, too.
 const KILL_AGAIN: Duration = Duration::from_millis(10);
@@ -66,6 +68,13 @@ fn guard(order: &Order) -> io::Result<Report> {
     };
     let mut command = Command::new(&order.program);
     command.args(&order.args).stdin(stdin).process_group(0);
+    if let Some(user) = order.user {
+        // The standard library then drops all other groups, if the guard is root.
+        command.uid(user.uid).gid(user.gid);
+    }
+    if let Ok(guard) = Identity::of(std::process::id()) {
+        command.env(MARK, guard.to_word());
+    }
     let report = match command.spawn() {
         Ok(child) => {
             let main = Pid::from_child(&child);

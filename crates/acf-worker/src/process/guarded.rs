@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::descendants::kill_session;
 use super::guard::GIVE_UP;
 use super::lines::Lines;
-use super::protocol::{GUARD, Order, Report, TERMINATE};
+use super::protocol::{GUARD, Order, Report, TERMINATE, UserIds};
+use super::survivors::end_survivors;
 
 /// After the guard has ended, whoever still holds an output open is not of the family and not awaited.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -31,6 +32,7 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 #[derive(Clone, Debug)]
 pub struct Guard {
     program: PathBuf,
+    user: Option<UserIds>,
 }
 
 impl Guard {
@@ -39,12 +41,19 @@ impl Guard {
     /// # Errors
     /// Where the operating system does not tell what this program is.
     pub fn this_program() -> io::Result<Self> {
-        Ok(Self { program: super::this_program()? })
+        Ok(Self { program: super::this_program()?, user: None })
     }
 
     /// Makes that program the guard.
     pub fn at(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self { program: program.into(), user: None }
+    }
+
+    /// Makes it run its commands as that user, which takes the right to change users. The guard itself
+    /// stays who it is: beyond the reach of what it guards.
+    #[must_use]
+    pub fn running_as(self, user: Option<UserIds>) -> Self {
+        Self { user, ..self }
     }
 }
 
@@ -180,6 +189,7 @@ pub async fn run(
     let dead_guard = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
     if let (None, Some(guard)) = (report, dead_guard) {
         kill_session(guard);
+        end_survivors();
     }
     let _ = timeout(DRAIN, outputs.read_to_end()).await;
     outputs.finish();
@@ -201,6 +211,7 @@ fn start(guard: &Guard, command: &GuardedCommand, grace: Duration) -> io::Result
     let order = Order {
         grace,
         stdin_bytes: command.stdin.as_ref().map(String::len),
+        user: guard.user,
         program: command.program.clone(),
         args: command.args.clone(),
     };

@@ -3,7 +3,9 @@
 //! Every agent, gate and set-up command runs below a *guard*: this same program, started as
 //! `/proc/self/exe __guard`. The guard owns the command's whole family, daemons included, and ends it
 //! when the command ends, when the worker says so, and when the worker is no more: even SIGKILL on the
-//! worker leaves no agent behind, because the guard then reads the end of its line to the worker.
+//! worker leaves no agent behind, because the guard then reads the end of its line to the worker. What a
+//! guard could not end, as it was killed itself, carries its mark and is ended by whoever looks next
+//! ([`end_survivors`]): its worker, the keeper of that, the next worker, `acf stop`, `acf sweep`.
 //!
 //! Not here: what the commands are and what their output means ([`crate::agent`], [`crate::gate`]),
 //! and git's own short-lived processes.
@@ -11,14 +13,20 @@
 mod descendants;
 mod guard;
 mod guarded;
+mod identity;
 mod lines;
 mod protocol;
+mod survivors;
 mod tail;
 
 pub use guard::guard_main;
 pub use guarded::{End, Guard, GuardedCommand, Limits, OnLine, Output, Place, run};
+pub use identity::Identity;
 pub(crate) use protocol::GUARD;
+pub use protocol::UserIds;
+pub use survivors::end_survivors;
 pub use tail::Tail;
+pub(crate) use tail::plain;
 
 /// Returns a path by which this very program can be started, even if its file is replaced or deleted.
 pub(crate) fn this_program() -> std::io::Result<std::path::PathBuf> {

@@ -1,6 +1,6 @@
 //! What a worker and a guard say to each other.
 //!
-//! The guard is started as `__guard GRACE_MS STDIN_BYTES|none PROGRAM ARGS…`, with one end of a socket
+//! The guard is started as `__guard GRACE_MS STDIN_BYTES|none UID:GID|none PROGRAM ARGS…`, with one end of a socket
 //! pair as its standard input. Over it come the bytes of the command's standard input, then
 //! [`TERMINATE`] if the command is to end; the end of the stream means that the worker is dead. Back goes
 //! one [`Report`].
@@ -22,20 +22,47 @@ pub(super) struct Order {
     pub(super) grace: Duration,
     /// How many bytes of the command's standard input follow over the socket.
     pub(super) stdin_bytes: Option<usize>,
+    /// As whom the command runs; as the guard itself, if not said.
+    pub(super) user: Option<UserIds>,
     /// The program, looked up on `PATH`.
     pub(super) program: OsString,
     /// The program's arguments.
     pub(super) args: Vec<OsString>,
 }
 
-const NO_STDIN: &str = "none";
+const NONE: &str = "none";
+
+/// A user of the operating system, with its own group and no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserIds {
+    /// The user.
+    pub uid: u32,
+    /// The user's own group.
+    pub gid: u32,
+}
+
+impl fmt::Display for UserIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+impl FromStr for UserIds {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (uid, gid) = text.split_once(':').ok_or(())?;
+        Ok(Self { uid: uid.parse().map_err(|_| ())?, gid: gid.parse().map_err(|_| ())? })
+    }
+}
 
 impl Order {
     /// Writes the order as arguments, the sub-command left out.
     pub(super) fn to_args(&self) -> Vec<OsString> {
         let grace = self.grace.as_millis().to_string();
-        let stdin = self.stdin_bytes.map_or_else(|| NO_STDIN.to_owned(), |bytes| bytes.to_string());
-        let mut args = vec![grace.into(), stdin.into(), self.program.clone()];
+        let stdin = self.stdin_bytes.map_or_else(|| NONE.to_owned(), |bytes| bytes.to_string());
+        let user = self.user.map_or_else(|| NONE.to_owned(), |user| user.to_string());
+        let mut args = vec![grace.into(), stdin.into(), user.into(), self.program.clone()];
         args.extend_from_slice(&self.args);
         args
     }
@@ -45,9 +72,10 @@ impl Order {
         let mut args = args.into_iter();
         let grace = Duration::from_millis(args.next()?.to_str()?.parse().ok()?);
         let stdin = args.next()?;
-        let stdin_bytes =
-            if stdin == OsStr::new(NO_STDIN) { None } else { Some(stdin.to_str()?.parse().ok()?) };
-        Some(Self { grace, stdin_bytes, program: args.next()?, args: args.collect() })
+        let stdin_bytes = if stdin == OsStr::new(NONE) { None } else { Some(stdin.to_str()?.parse().ok()?) };
+        let user = args.next()?;
+        let user = if user == OsStr::new(NONE) { None } else { Some(user.to_str()?.parse().ok()?) };
+        Some(Self { grace, stdin_bytes, user, program: args.next()?, args: args.collect() })
     }
 }
 
@@ -96,18 +124,29 @@ mod tests {
         let order = Order {
             grace: Duration::from_millis(1500),
             stdin_bytes: Some(0),
+            user: Some(UserIds { uid: 65534, gid: 7 }),
             program: "sh".into(),
             args: vec!["-c".into(), "none".into(), "".into()],
         };
-        let bare =
-            Order { stdin_bytes: None, args: Vec::new(), ..Order::from_args(order.to_args()).unwrap() };
+        let bare = Order {
+            stdin_bytes: None,
+            user: None,
+            args: Vec::new(),
+            ..Order::from_args(order.to_args()).unwrap()
+        };
         assert_eq!(Order::from_args(order.to_args()), Some(order));
         assert_eq!(Order::from_args(bare.to_args()), Some(bare));
     }
 
     #[test]
     fn arguments_that_are_no_order_are_refused() {
-        for args in [&["10", "none"][..], &["soon", "none", "sh"], &["10", "-1", "sh"], &[]] {
+        for args in [
+            &["10", "none", "none"][..],
+            &["soon", "none", "none", "sh"],
+            &["10", "-1", "none", "sh"],
+            &["10", "none", "nobody", "sh"],
+            &[],
+        ] {
             assert_eq!(Order::from_args(args.iter().map(OsString::from)), None, "{args:?}");
         }
     }

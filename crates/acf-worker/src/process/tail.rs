@@ -29,6 +29,11 @@ impl Tail {
         }
     }
 
+    /// Counts the lines that are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Returns the lines as one text, without white space around it.
     #[must_use]
     pub fn text(&self) -> String {
@@ -38,7 +43,7 @@ impl Tail {
 }
 
 /// Returns the line as a terminal would leave it standing.
-fn plain(line: &str) -> String {
+pub(crate) fn plain(line: &str) -> String {
     let stripped = anstream::adapter::strip_str(line).to_string();
     let line = stripped.trim_end_matches('\r');
     let standing = line.rsplit_once('\r').map_or(line, |(_overwritten, standing)| standing);

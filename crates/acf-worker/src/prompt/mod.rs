@@ -11,6 +11,7 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 const IMPLEMENT: &str = include_str!("implement.md");
 const PLAN: &str = include_str!("plan.md");
 const FIX: &str = include_str!("fix.md");
+const HANDED_OVER: &str = include_str!("handed_over.md");
 
 /// What a run's first prompt is made of.
 #[derive(Clone, Copy, Debug)]
@@ -63,12 +64,20 @@ pub fn first(inputs: &PromptInputs<'_>) -> Result<String, Failure> {
     })
 }
 
-/// Renders the prompt of a fix round. An agent that cannot resume its session is told the whole task
-/// again.
+/// What an agent is told that knows nothing of the rounds before.
+#[derive(Clone, Copy, Debug)]
+pub struct SoFar<'a> {
+    /// The prompt of the first round.
+    pub task: &'a str,
+    /// What was changed so far; it lies in the checkout too.
+    pub diff: &'a str,
+}
+
+/// Renders the prompt of a fix round; for an agent that cannot resume its session, with everything so far.
 ///
 /// # Errors
 /// A [`Failure`] when the built-in template is broken.
-pub fn fix(feedback: &Feedback, task: &str, resumes: bool) -> Result<String, Failure> {
+pub fn fix(feedback: &Feedback, so_far: Option<SoFar<'_>>) -> Result<String, Failure> {
     let values = match feedback {
         Feedback::Gate { reason, evidence } => {
             context! { gate => context! { reason, fenced => fence(evidence) } }
@@ -76,9 +85,41 @@ pub fn fix(feedback: &Feedback, task: &str, resumes: bool) -> Result<String, Fai
         Feedback::Conflict { files } => context! { conflict => files },
         Feedback::Unpublishable { reason } => context! { unpublishable => reason },
     };
-    let defaults = context! { gate => (), conflict => (), unpublishable => (), task, resumes };
-    render(FIX, context! { ..values, ..defaults })
-        .map_err(|error| Failure::new(FailureKind::Internal, format!("cannot word the fix round: {error:#}")))
+    let so_far = so_far.map(told);
+    let defaults = context! { gate => (), conflict => (), unpublishable => (), so_far };
+    render(FIX, context! { ..values, ..defaults }).map_err(|error| broken(&error))
+}
+
+/// Renders the prompt for an agent that goes on with what another one began.
+///
+/// # Errors
+/// A [`Failure`] when the built-in template is broken.
+pub fn handed_over(so_far: SoFar<'_>) -> Result<String, Failure> {
+    render(HANDED_OVER, context! { so_far => told(so_far) }).map_err(|error| broken(&error))
+}
+
+fn told(so_far: SoFar<'_>) -> Value {
+    let fenced = if so_far.diff.is_empty() { String::new() } else { fence(so_far.diff) };
+    context! { task => so_far.task, fenced }
+}
+
+fn broken(error: &minijinja::Error) -> Failure {
+    Failure::new(FailureKind::Internal, format!("cannot word the prompt: {error:#}"))
+}
+
+/// Returns the beginning of a text in whole lines, with a remark where something is left out.
+#[must_use]
+pub fn shortened(text: &str, max_bytes: usize) -> String {
+    if text.len() <= max_bytes {
+        return text.to_owned();
+    }
+    let mut end = max_bytes;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let kept = &text[..end];
+    let kept = kept.rfind('\n').map_or(kept, |newline| &kept[..=newline]);
+    format!("{}\n[… {} more bytes]\n", kept.trim_end(), text.len() - kept.len())
 }
 
 fn render(template: &str, values: impl Into<Value>) -> Result<String, minijinja::Error> {
@@ -159,10 +200,25 @@ mod tests {
         let gate = Feedback::Gate { reason: "`make check` exit 2".into(), evidence: "boom".into() };
         let conflict = Feedback::Conflict { files: vec!["a.rs".into()] };
         let unpublishable = Feedback::Unpublishable { reason: "a repository in `x`".into() };
-        let told = [gate, conflict, unpublishable].map(|feedback| fix(&feedback, "THE TASK", true).unwrap());
+        let told = [gate, conflict, unpublishable].map(|feedback| fix(&feedback, None).unwrap());
         insta::assert_snapshot!(told.join("\n--------\n"));
-        assert!(!told[0].contains("THE TASK"));
-        let afresh = fix(&Feedback::Conflict { files: vec![] }, "THE TASK", false).unwrap();
-        assert!(afresh.contains("THE TASK"));
+    }
+
+    #[test]
+    fn an_agent_that_knows_nothing_of_the_rounds_before_is_told_task_and_changes() {
+        let so_far = SoFar { task: "THE TASK", diff: " a.txt | 1 +\n\n+````\n" };
+        let gate = Feedback::Gate { reason: "`make check` exit 2".into(), evidence: "boom".into() };
+        let told = [fix(&gate, Some(so_far)).unwrap(), handed_over(so_far).unwrap()];
+        insta::assert_snapshot!(told.join("\n--------\n"));
+        let nothing = SoFar { diff: "", ..so_far };
+        assert!(!fix(&gate, Some(nothing)).unwrap().contains("Your work so far"));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_lines_and_says_so() {
+        assert_eq!(shortened("one\ntwo\n", 8), "one\ntwo\n");
+        assert_eq!(shortened("one\ntwo\nthree\n", 9), "one\ntwo\n[… 6 more bytes]\n");
+        assert_eq!(shortened("äääää", 5), "ää\n[… 6 more bytes]\n");
+        assert_eq!(shortened("one", 0), "\n[… 3 more bytes]\n");
     }
 }

@@ -9,6 +9,7 @@ mod patrol;
 mod poll;
 mod recheck;
 mod report;
+mod rest;
 mod run;
 mod settle;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use acf_core::eligibility::Rules;
 use acf_core::git_host::{GitHost, GitHostError};
 use acf_core::issue::{Issue, Stage};
 use acf_core::issue_run::{Event, Round, Terms};
+use acf_core::mask::Mask;
 use acf_core::progress::Observer;
 use acf_core::receipt::Receipt;
 use acf_core::run::{CommitId, Failure, RunId, Target, WorkerId};
@@ -38,6 +40,8 @@ pub use patrol::{Ending, Life, Patrol, chain};
 pub use poll::{Pass, explain};
 use settle::Left;
 pub use settle::Settled;
+
+use rest::{Fatigue, Spending};
 
 /// What one run is about.
 #[derive(Clone, Debug)]
@@ -142,6 +146,8 @@ pub struct Surroundings {
     pub observer: Arc<dyn Observer>,
     /// Makes ids for runs.
     pub run_ids: RunIds,
+    /// Keeps secrets out of what is recorded and told of issues and runs.
+    pub mask: Mask,
 }
 
 /// The place where the repository lives, as far as acf knows it: what git itself has no words for.
@@ -175,6 +181,8 @@ pub struct Orders {
     pub rules: Rules,
     /// How long its claims hold.
     pub claim_ttl: Duration,
+    /// What the runs of a day may cost, all workers' taken together, in US dollars.
+    pub daily_budget_usd: Option<f64>,
     /// How long it works on an issue before it looks whether the issue is still wanted.
     pub issue_recheck: Duration,
     /// The name of the trunk.
@@ -228,6 +236,8 @@ pub struct Worker {
     around: Surroundings,
     orders: Orders,
     clerk: Clerk,
+    fatigue: Fatigue,
+    spending: Spending,
 }
 
 /// Why a worker cannot go on just now.
@@ -245,6 +255,9 @@ pub enum WorkerError {
     /// The trunk is gone.
     #[error("the repository has no branch {0}")]
     NoTrunk(String),
+    /// The agent's service does not accept its credentials: every issue would fare alike.
+    #[error("{0}")]
+    NotAuthenticated(String),
 }
 
 impl WorkerError {
@@ -252,9 +265,9 @@ impl WorkerError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Claims(ClaimError::Unauthorized(_) | ClaimError::Refused { .. }) | Self::NoTrunk(_) => {
-                false
-            }
+            Self::Claims(ClaimError::Unauthorized(_) | ClaimError::Refused { .. })
+            | Self::NoTrunk(_)
+            | Self::NotAuthenticated(_) => false,
             Self::Claims(_) | Self::Host(_) => true,
             Self::Tracker(TrackerError::RateLimited { .. } | TrackerError::Other { .. }) => true,
             Self::Tracker(_) => false,
@@ -275,7 +288,7 @@ impl Worker {
             orders.rules.attempts.max_attempts,
         )
         .with_hosting(around.hosting.clone());
-        Self { around, orders, clerk }
+        Self { around, orders, clerk, fatigue: Fatigue::default(), spending: Spending::default() }
     }
 
     /// Returns the worker's name.

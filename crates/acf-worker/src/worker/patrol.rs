@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use acf_core::git_host::GitHostError;
 use acf_core::progress::What;
+use acf_core::run::{FailureKind, Outcome, RunRecord};
 use acf_core::tracker::TrackerError;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,8 @@ pub enum Ending {
     EnoughIssues,
     /// There was nothing to do.
     Idle,
+    /// It was to take no issues for a while.
+    Resting,
 }
 
 impl std::fmt::Display for Ending {
@@ -48,6 +51,7 @@ impl std::fmt::Display for Ending {
             Self::Stopped => "told to stop",
             Self::EnoughIssues => "worked on as many issues as asked",
             Self::Idle => "nothing to do",
+            Self::Resting => "no issue is to be taken for now",
         })
     }
 }
@@ -76,7 +80,10 @@ impl Worker {
                 return Ok(Life { issues, ending: Ending::Stopped });
             }
             let wait = match self.pass(stop).await {
-                Ok(Pass::Worked(_)) => {
+                Ok(Pass::Worked(record)) => {
+                    if let Some(reason) = record.as_deref().and_then(not_authenticated) {
+                        return Err(WorkerError::NotAuthenticated(reason));
+                    }
                     (issues, errors) = (issues + 1, 0);
                     told_why.clear();
                     if patrol.max_issues.is_some_and(|max| issues >= max) {
@@ -93,10 +100,25 @@ impl Worker {
                         tracing::info!("nothing to do: {why}");
                     }
                     let wait_secs = wait.as_secs();
-                    self.around.observer.note(What::Idle { why: why.clone(), wait_secs });
+                    self.around.observer.note(What::Idle { why: why.clone(), wait_secs, until: None });
                     told_why = why;
                     if patrol.exit_when_idle {
                         return Ok(Life { issues, ending: Ending::Idle });
+                    }
+                    wait
+                }
+                Ok(Pass::Resting { why, until }) => {
+                    errors = 0;
+                    // Not all at once: what dead workers leave meanwhile is settled in between.
+                    let wait = wait_until(Some(until), self.around.clock.now(), patrol.no_issues_wait);
+                    if why != told_why {
+                        tracing::warn!("no issue is taken: {why}");
+                    }
+                    let (wait_secs, until) = (wait.as_secs(), Some(until));
+                    self.around.observer.note(What::Idle { why: why.clone(), wait_secs, until });
+                    told_why = why;
+                    if patrol.exit_when_idle {
+                        return Ok(Life { issues, ending: Ending::Resting });
                     }
                     wait
                 }
@@ -118,6 +140,16 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+/// Returns why a run's agent was not let in, if that is how it ended.
+fn not_authenticated(record: &RunRecord) -> Option<String> {
+    match &record.outcome {
+        Outcome::Failed(failure) if failure.kind == FailureKind::NotAuthenticated => {
+            Some(failure.reason.clone())
+        }
+        _ => None,
     }
 }
 

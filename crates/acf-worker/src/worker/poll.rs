@@ -1,6 +1,6 @@
 //! One pass: look once, settle what is dead, take the first issue that is eligible, and run it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use acf_core::claim::{Claim, ClaimError, ClaimStore, Survey, Wip};
@@ -30,6 +30,13 @@ pub enum Pass {
         /// When the next issue comes out of its backoff, if one will.
         look_again_at: Option<Timestamp>,
     },
+    /// No issue is taken for now, whichever there are.
+    Resting {
+        /// Why not, in a sentence that says until when.
+        why: String,
+        /// Until when.
+        until: Timestamp,
+    },
     /// The worker was told to stop.
     Stopped,
 }
@@ -49,7 +56,14 @@ impl Worker {
         let Some(trunk) = survey.trunk.clone() else {
             return Err(WorkerError::NoTrunk(self.orders.trunk.clone()));
         };
+        if let Some(rest) = self.fatigue.rest(self.around.clock.now()) {
+            return Ok(Pass::Resting { why: rest.why, until: rest.until });
+        }
+        if let Some(spent) = self.budget_spent(&survey).await? {
+            return Ok(spent);
+        }
         let candidates = self.around.tracker.candidates(self.orders.stage).await?;
+        let candidates = candidates.into_iter().map(|issue| issue.masked(&self.around.mask)).collect();
         self.take_first(candidates, &survey, &trunk, stop).await
     }
 
@@ -62,7 +76,18 @@ impl Worker {
         let Some(trunk) = survey.trunk.clone() else {
             return Err(WorkerError::NoTrunk(self.orders.trunk.clone()));
         };
-        self.take_first(vec![issue], &survey, &trunk, stop).await
+        if let Some(spent) = self.budget_spent(&survey).await? {
+            return Ok(spent);
+        }
+        self.take_first(vec![issue.masked(&self.around.mask)], &survey, &trunk, stop).await
+    }
+
+    /// Tells whether the day's runs have cost as much as they may.
+    async fn budget_spent(&self, survey: &Survey) -> Result<Option<Pass>, WorkerError> {
+        let Some(budget) = self.orders.daily_budget_usd else { return Ok(None) };
+        let now = self.around.clock.now();
+        let rest = self.spending.rest(&*self.around.claims, survey, budget, now).await?;
+        Ok(rest.map(|rest| Pass::Resting { why: rest.why, until: rest.until }))
     }
 
     async fn take_first(
@@ -84,8 +109,7 @@ impl Worker {
             if stop.is_cancelled() {
                 return Ok(Pass::Stopped);
             }
-            let records = past.remove(issue.key.slug()).unwrap_or_default();
-            let history = History::of(issue.identity.as_deref(), records);
+            let history = past.remove(&issue.reference().record_name()).unwrap_or_default();
             let verdict =
                 judge(&issue, stage, rules, &claim_view(&issue, survey), &history, self.around.clock.now());
             if !verdict.is_eligible() {
@@ -179,6 +203,9 @@ impl Worker {
                 return Err(error);
             }
         };
+        if let Some(record) = &record {
+            self.fatigue.note(record, self.around.clock.now());
+        }
         Ok(Some(Pass::Worked(record.map(Box::new))))
     }
 
@@ -203,11 +230,12 @@ impl Worker {
                     if is_still_wanted(&found) {
                         // It may have been approved since the poll: it is given back as it is now.
                         lease.held.claim.found_status = found.status.clone();
-                        return Ok(Confirmed::Taken(found));
+                        return Ok(Confirmed::Taken(Box::new(found.masked(&self.around.mask))));
                     }
                     // As it was found before the first try.
                     let (status, assignee) = (claim.found_status.clone(), None);
-                    return Ok(Confirmed::Taken(Box::new(Issue { status, assignee, ..*found })));
+                    let found = found.masked(&self.around.mask);
+                    return Ok(Confirmed::Taken(Box::new(Issue { status, assignee, ..found })));
                 }
                 Ok(Applied::No(found)) => {
                     // A try that got no answer may have assigned it before somebody moved it back.
@@ -262,15 +290,24 @@ async fn read_past(
     claims: &dyn ClaimStore,
     issues: &[Issue],
     survey: &Survey,
-) -> Result<BTreeMap<String, Vec<RunRecord>>, ClaimError> {
-    let slugs: BTreeSet<_> = issues.iter().map(|issue| issue.key.slug()).collect();
-    let chains: BTreeMap<_, _> = survey
-        .runs
-        .iter()
-        .filter(|(slug, _)| slugs.contains(slug.as_str()))
-        .map(|(slug, tip)| (slug.clone(), tip.clone()))
-        .collect();
-    if chains.is_empty() { Ok(BTreeMap::new()) } else { claims.read_runs(&chains).await }
+) -> Result<BTreeMap<String, History>, ClaimError> {
+    let names = issues.iter().map(|issue| issue.reference().record_name());
+    let chains: BTreeMap<_, _> =
+        names.filter_map(|name| survey.runs.get(&name).cloned().map(|tip| (name, tip))).collect();
+    if chains.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let read = claims.read_runs(&chains).await?;
+    Ok(read.into_iter().map(|(name, records)| (name, History::new(records))).collect())
+}
+
+async fn read_history(
+    claims: &dyn ClaimStore,
+    issue: &Issue,
+    survey: &Survey,
+) -> Result<History, ClaimError> {
+    let past = read_past(claims, std::slice::from_ref(issue), survey).await?;
+    Ok(past.into_values().next().unwrap_or_default())
 }
 
 /// Tells whether a worker of that stage would take the issue now.
@@ -285,8 +322,7 @@ pub(super) async fn is_takeable(
     if !judge_issue(issue, stage, rules).is_eligible() {
         return Ok(false);
     }
-    let past = read_past(claims, std::slice::from_ref(issue), survey).await?;
-    let history = History::of(issue.identity.as_deref(), past.into_values().flatten());
+    let history = read_history(claims, issue, survey).await?;
     Ok(judge(issue, stage, rules, &claim_view(issue, survey), &history, clock.now()).is_eligible())
 }
 
@@ -310,9 +346,7 @@ pub async fn explain(
             view = ClaimView::Held(claim.worker.clone());
         }
     }
-    let past = read_past(claims, std::slice::from_ref(issue), &survey).await?;
-    let records = past.into_values().flatten();
-    let history = History::of(issue.identity.as_deref(), records);
+    let history = read_history(claims, issue, &survey).await?;
     Ok(judge(issue, stage, rules, &view, &history, clock.now()))
 }
 

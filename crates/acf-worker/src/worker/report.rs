@@ -167,8 +167,10 @@ fn wait_after(error: &WorkerError, wait: Duration) -> Option<Duration> {
         WorkerError::Tracker(TrackerError::Other { .. }) | WorkerError::Host(GitHostError::Other { .. }) => {
             Some(wait)
         }
-        WorkerError::Tracker(_) | WorkerError::Host(_) | WorkerError::Claims(_) | WorkerError::NoTrunk(_) => {
-            None
-        }
+        WorkerError::Tracker(_)
+        | WorkerError::Host(_)
+        | WorkerError::Claims(_)
+        | WorkerError::NoTrunk(_)
+        | WorkerError::NotAuthenticated(_) => None,
     }
 }

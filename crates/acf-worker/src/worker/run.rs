@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use acf_core::agent::{AgentOutcome, Trouble};
 use acf_core::claim::{ClaimError, ClaimState, Landing, Published, Survey, Wip};
 use acf_core::issue::IssueKey;
 use acf_core::issue_run::{Action, Conclusion, Event, IssueRun, PushOutcome};
 use acf_core::progress::{Step, What};
 use acf_core::receipt::Receipt;
-use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunRecord, Target};
+use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunId, RunRecord, Target};
 use tokio_util::sync::CancellationToken;
 
 use super::lease::Lease;
@@ -134,6 +135,7 @@ impl Worker {
                     lease.keep_during(Some(salvage), work).await
                 }
                 Action::Wait(wait) => {
+                    let wait = spread(wait, &job.run, rounds);
                     let detail = format!("rate limited, going on in {} s", wait.as_secs());
                     tracing::info!(issue.key = %job.issue.key, wait_secs = wait.as_secs(), "{detail}");
                     self.step(job, Step::Waiting, rounds, Some(detail));
@@ -183,7 +185,12 @@ impl Worker {
                 },
                 Action::End(conclusion) => return conclusion,
             };
+            let refused_for = refused_for(&event);
             action = run.on(event);
+            if let (Action::End(Conclusion::Failed(failure)), Some(wait)) = (&mut action, refused_for) {
+                // The step machine knows of no time.
+                failure.until = self.around.clock.now().checked_add(wait).ok();
+            }
         }
     }
 
@@ -277,13 +284,7 @@ impl Worker {
                     | FailureKind::AgentTimedOut => SaveFor::GoingOn,
                     _ => SaveFor::LookingAt,
                 };
-                let mut record = self.record(job, lease, Outcome::Failed(failure), receipt());
-                // Others may have tried and failed between the poll and the claim. Where that cannot be
-                // found out, the release will hardly succeed either.
-                if let Ok(failed_before) = self.clerk.failed_attempts_by_now(&lease.held).await {
-                    record.receipt.attempt = failed_before + 1;
-                }
-                record.blocked = record.receipt.attempt >= self.orders.rules.attempts.max_attempts;
+                let record = self.record(job, lease, Outcome::Failed(failure), receipt());
                 (record, save(bench, purpose).await)
             }
             Conclusion::Interrupted => (
@@ -306,6 +307,14 @@ impl Worker {
         wip: &Wip,
     ) -> Result<Option<RunRecord>, WorkerError> {
         self.step(job, Step::Report, record.receipt.fix_rounds, None);
+        let record = match self.clerk.counted_by_now(record.clone(), &lease.held).await {
+            Ok(counted) => counted,
+            // A number that may be wrong is not told.
+            Err(error) => {
+                self.clerk.leave(&lease.held, record, wip.clone());
+                return Err(error);
+            }
+        };
         match self.clerk.tell(&record, &mut lease).await {
             Ok(()) => {}
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(self.dropped(job)),
@@ -362,6 +371,10 @@ impl Worker {
     }
 
     pub(super) fn record(&self, job: &Job, lease: &Lease, outcome: Outcome, receipt: Receipt) -> RunRecord {
+        let outcome = match outcome {
+            Outcome::Failed(failure) => Outcome::Failed(failure.masked(&self.around.mask)),
+            told => told,
+        };
         let started_at = lease.held.claim.started_at;
         let ended_at = self.around.clock.now();
         let duration_ms = ended_at.duration_since(started_at).as_millis();
@@ -390,6 +403,24 @@ async fn save(bench: Option<&dyn Bench>, purpose: SaveFor) -> Wip {
     bench.salvage().save(purpose).await.map_or(Wip::Keep, Wip::Put)
 }
 
+/// Returns for how long the agent's service refuses, if it says.
+fn refused_for(event: &Event) -> Option<Duration> {
+    match event {
+        Event::AgentEnded(AgentOutcome::Trouble(Trouble::RateLimited { retry_after })) => *retry_after,
+        _ => None,
+    }
+}
+
+/// Lengthens a wait by up to a quarter, so that workers that one service has refused together do not come
+/// back together. By how much, the run's id says: there is no other chance in a run.
+fn spread(wait: Duration, run: &RunId, nth: u32) -> Duration {
+    use std::hash::{Hash as _, Hasher as _};
+    let mut hasher = std::collections::hash_map::DefaultHasher::new();
+    (run.as_str(), nth).hash(&mut hasher);
+    let parts = u32::try_from(hasher.finish() % 1000).unwrap_or_default();
+    wait + wait / 4 / 1000 * parts
+}
+
 fn internal(reason: impl Into<String>) -> Failure {
     Failure::new(FailureKind::Internal, reason)
 }
@@ -398,6 +429,10 @@ fn log_end(record: &RunRecord) {
     let RunRecord { issue, run, receipt, .. } = record;
     let duration_ms = receipt.duration_ms;
     match &record.outcome {
+        Outcome::Landed { commit, plan: Some(path), .. } => {
+            let commit = commit.short();
+            tracing::info!(issue.key = %issue, %run, commit, duration_ms, "planned issue `{issue}` as {commit} in {path}");
+        }
         Outcome::Landed { commit, branch, .. } => {
             let commit = commit.short();
             tracing::info!(issue.key = %issue, %run, commit, duration_ms, "landed issue `{issue}` as {commit} on {branch}");
@@ -471,6 +506,16 @@ mod tests {
         let record = worker.record(&job, &lease, outcome, Receipt::default());
         let event = worker.push(&job, &mut lease, landing, record).await;
         Given { event, pushes: claims.publishes(), after_secs: clock.monotonic().as_secs() }
+    }
+
+    #[test]
+    fn waits_are_spread_over_a_quarter_more_and_are_never_shorter() {
+        let wait = Duration::from_secs(100);
+        let spread: Vec<_> = (0..200).map(|n| spread(wait, &RunId::new(format!("r{n}")), 0)).collect();
+        assert!(spread.iter().all(|spread| (wait..=wait * 5 / 4).contains(spread)));
+        let late = spread.iter().filter(|spread| **spread > wait * 9 / 8).count();
+        assert!((50..150).contains(&late), "{late} of 200 in the later half");
+        assert_eq!(super::spread(wait, &RunId::new("r1"), 1), super::spread(wait, &RunId::new("r1"), 1));
     }
 
     #[tokio::test]

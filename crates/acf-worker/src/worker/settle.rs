@@ -126,8 +126,12 @@ impl Clerk {
         };
         let (record, wip) = match (&held.claim.state, left) {
             (ClaimState::Published { record }, _) => ((**record).clone(), Wip::Drop),
-            (ClaimState::Working, Some(Left { record, wip, .. })) => (record, wip),
-            (ClaimState::Working, None) => (self.record_of_death(&held, &claim.worker).await?, Wip::Keep),
+            (ClaimState::Working, Some(Left { record, wip, .. })) => {
+                (self.counted(record, &held).await?, wip)
+            }
+            (ClaimState::Working, None) => {
+                (self.counted(self.record_of_death(claim), &held).await?, Wip::Keep)
+            }
         };
         let mut lease = Lease::new(held, self.claims.clone(), self.clock.clone(), sent_at);
         match self.tell(&record, &mut lease).await {
@@ -150,48 +154,60 @@ impl Clerk {
         Ok(Some(Settled { dead: claim.worker.clone(), record }))
     }
 
-    async fn record_of_death(&self, held: &Held, dead: &WorkerId) -> Result<RunRecord, WorkerError> {
-        let claim = &held.claim;
+    fn record_of_death(&self, claim: &Claim) -> RunRecord {
         let now = self.clock.now();
-        let failed_before = self.failed_attempts(held).await?;
         let duration_ms = now.duration_since(claim.started_at).as_millis();
-        Ok(RunRecord {
+        RunRecord {
             run: claim.run.clone(),
             issue: claim.issue.clone(),
             identity: claim.identity.clone(),
             summary: claim.summary.clone(),
             stage: claim.stage,
-            worker: dead.clone(),
+            worker: claim.worker.clone(),
             started_at: claim.started_at,
             ended_at: now,
             outcome: Outcome::Failed(Failure::new(
                 FailureKind::WorkerDied,
-                format!("worker {dead} died or vanished during the run"),
+                format!("worker {} died or vanished during the run", claim.worker),
             )),
             receipt: Receipt {
                 agent: "not known".into(),
-                attempt: failed_before + 1,
                 duration_ms: u64::try_from(duration_ms).unwrap_or_default(),
                 ..Receipt::default()
             },
-            blocked: failed_before + 1 >= self.max_attempts,
-        })
+            blocked: false,
+        }
     }
 
-    /// Counts the failed attempts at a claimed issue before this one, those included that were recorded
-    /// after the survey that the claim was taken on.
-    pub(super) async fn failed_attempts_by_now(&self, held: &Held) -> Result<u32, WorkerError> {
-        let runs = self.claims.survey().await?.runs.remove(held.claim.issue.slug());
-        self.failed_attempts(&Held { runs, ..held.clone() }).await
+    /// Counts a failed run as the attempt that it is after those that were recorded until now: others may
+    /// have tried and failed between the poll and the claim.
+    pub(super) async fn counted_by_now(
+        &self,
+        record: RunRecord,
+        held: &Held,
+    ) -> Result<RunRecord, WorkerError> {
+        if !matches!(record.outcome, Outcome::Failed(_)) {
+            return Ok(record);
+        }
+        let runs = self.claims.survey().await?.runs.remove(&held.claim.record_name());
+        self.counted(record, &Held { runs, ..held.clone() }).await
+    }
+
+    /// Counts a failed run as the attempt that it is after those that `held` knows of.
+    async fn counted(&self, mut record: RunRecord, held: &Held) -> Result<RunRecord, WorkerError> {
+        if let Outcome::Failed(failure) = &record.outcome {
+            record.receipt.attempt = self.failed_attempts(held).await? + 1;
+            record.blocked = failure.kind.counts() && record.receipt.attempt >= self.max_attempts;
+        }
+        Ok(record)
     }
 
     /// Counts the failed attempts at a claimed issue before this one.
     async fn failed_attempts(&self, held: &Held) -> Result<u32, WorkerError> {
         let Some(tip) = &held.runs else { return Ok(0) };
-        let slug = held.claim.issue.slug().to_owned();
-        let chain = BTreeMap::from([(slug.clone(), tip.clone())]);
-        let records = self.claims.read_runs(&chain).await?.remove(&slug).unwrap_or_default();
-        let history = History::of(held.claim.identity.as_deref(), records);
-        Ok(history.failed_attempts(held.claim.stage))
+        let name = held.claim.record_name();
+        let chain = BTreeMap::from([(name.clone(), tip.clone())]);
+        let records = self.claims.read_runs(&chain).await?.remove(&name).unwrap_or_default();
+        Ok(History::new(records).failed_attempts(held.claim.stage))
     }
 }

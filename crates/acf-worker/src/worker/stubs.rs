@@ -10,6 +10,7 @@ use acf_core::claim::{
 use acf_core::clock::Clock;
 use acf_core::eligibility::Rules;
 use acf_core::issue::{Issue, IssueRef, Stage, Status};
+use acf_core::mask::Mask;
 use acf_core::progress::{Observer, What};
 use acf_core::run::{CommitId, Failure, RunId, RunRecord, WorkerId};
 use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
@@ -356,6 +357,7 @@ pub(super) fn worker_with(
         clock,
         observer: Arc::new(Unasked),
         run_ids: Arc::new(|| RunId::new("r1")),
+        mask: Mask::default(),
     };
     let orders = Orders {
         worker: WorkerId::new("w1"),
@@ -363,6 +365,7 @@ pub(super) fn worker_with(
         account: "acf".into(),
         rules: Rules::default(),
         claim_ttl: Duration::from_secs(60 * 60),
+        daily_budget_usd: None,
         issue_recheck: Duration::from_secs(5 * 60),
         trunk: "main".into(),
     };

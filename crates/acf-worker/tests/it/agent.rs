@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use acf_core::agent::{Agent, AgentLimits, AgentOutcome, AgentRequest, Trouble};
 use acf_core::issue::{Issue, Stage, Status};
+use acf_core::prices::Prices;
 use acf_core::receipt::Usage;
 use acf_worker::agent::{Command, RoundReport, Script, prepare, round};
 use acf_worker::process::{Guard, Limits, Place};
@@ -59,7 +60,7 @@ impl Bench {
         let env = Family::env_of(self.family.dir());
         let place = Place { guard: &guard, dir: self.family.dir(), env: &env, limits: self.limits };
         let log = &mut |line: &str| self.log.push(line.to_owned());
-        let report = round(&*self.agent, request, place, &self.stop, log).await.unwrap();
+        let report = round(&*self.agent, request, &Prices::default(), place, &self.stop, log).await.unwrap();
         assert_eq!(self.family.alive(), [""; 0]);
         report
     }
@@ -133,7 +134,8 @@ async fn without_directives_the_summary_is_implemented_and_planned() {
 async fn what_only_delays_or_reports_does_not_take_the_place_of_the_work() {
     let mut bench = Bench::script();
     let report = bench.implements("@sleep 0.01\n@usage 100 20 0.25\n@usage 1 2 0.5", 0, None).await;
-    let usage = Usage { turns: 2, input_tokens: 101, output_tokens: 22, cost_usd: Some(0.75) };
+    let usage =
+        Usage { turns: 2, input_tokens: 101, output_tokens: 22, cost_usd: Some(0.75), ..Usage::default() };
     assert_eq!(report.usage, usage);
     assert!(report.elapsed >= Duration::from_millis(10));
     assert_eq!(report.version.as_deref(), Some(env!("CARGO_PKG_VERSION")));

@@ -1,7 +1,7 @@
 //! Finds the processes of a test by a mark in their environment, which daemons inherit, too.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "ACF_TEST_FAMILY";
@@ -28,18 +28,18 @@ impl Family {
 
     /// Returns the command lines of those that live.
     pub(crate) fn alive(&self) -> Vec<String> {
+        self.members().iter().map(|process| command_line(process)).collect()
+    }
+
+    /// Returns the directories in `/proc` of those that live.
+    pub(crate) fn members(&self) -> Vec<PathBuf> {
         let mark = format!("{NAME}={}\0", self.dir().display());
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let members = processes.filter(|process| {
             let environ = std::fs::read(process.path().join("environ")).unwrap_or_default();
             String::from_utf8_lossy(&environ).contains(&mark)
         });
-        members
-            .map(|process| {
-                let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&command).replace('\0', " ")
-            })
-            .collect()
+        members.map(|process| process.path()).collect()
     }
 
     /// Waits until all have ended.
@@ -51,4 +51,10 @@ impl Family {
             poll.tick().await;
         }
     }
+}
+
+/// Returns a process's command line, by its directory in `/proc`.
+pub(crate) fn command_line(process: &Path) -> String {
+    let command = std::fs::read(process.join("cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&command).replace('\0', " ")
 }

@@ -28,7 +28,13 @@ impl Scene {
         assert_eq!(tree, again);
         let commit = self
             .checkout
-            .commit(&tree, &issue("TODO-3", "Say hello"), &RunId::new("r1"))
+            .commit(
+                &tree,
+                &issue("TODO-3", "Say hello"),
+                acf_core::issue::Stage::Implementation,
+                &RunId::new("r1"),
+                &acf_core::mask::Mask::default(),
+            )
             .await
             .expect("make a commit");
         self.checkout.merge(&commit, &self.base).await.expect("merge");

@@ -86,7 +86,13 @@ async fn what_was_taken_out_of_a_rewritten_trunk_does_not_come_back() {
     fs::write(checkout.tree().join("mine"), "x\n").unwrap();
     let tree = checkout.snapshot().await.unwrap().tree;
     let work = checkout
-        .commit(&tree, &acf_tests::claims::issue("TODO-4", "Work"), &acf_core::run::RunId::new("r2"))
+        .commit(
+            &tree,
+            &acf_tests::claims::issue("TODO-4", "Work"),
+            acf_core::issue::Stage::Implementation,
+            &acf_core::run::RunId::new("r2"),
+            &acf_core::mask::Mask::default(),
+        )
         .await
         .unwrap();
 

@@ -58,7 +58,8 @@ async fn a_dead_workers_run_is_recorded_as_the_attempt_that_it_was_and_a_living_
     assert_eq!(failure.kind, FailureKind::WorkerDied);
     let survey = claims.survey().await.unwrap();
     assert_eq!(survey.claims.keys().collect::<Vec<_>>(), ["TODO-2"]);
-    assert_eq!(claims.read_runs(&survey.runs).await.unwrap()["TODO-1"].last(), Some(&record));
+    let name = hello.reference().record_name();
+    assert_eq!(claims.read_runs(&survey.runs).await.unwrap()[&name].last(), Some(&record));
     let file = fs::read_to_string(&path).unwrap();
     assert!(file.starts_with("- [ ] Say hello [acf-blocked]\n"), "{file}");
     assert!(file.contains("worker dead died or vanished during the run. That was attempt 3 of 3"), "{file}");

@@ -134,8 +134,11 @@ impl Board {
             }
             What::Step { issue, step, round, detail } => {
                 let (n, row) = self.row(&issue)?;
-                row.standing = Standing::Working { step: Some(step), round, detail };
-                Some(n)
+                let standing = Standing::Working { step: Some(step), round, detail };
+                // A push that lost a race is made again: nothing that a person would see.
+                let is_new = row.standing != standing;
+                row.standing = standing;
+                is_new.then_some(n)
             }
             What::Ended { record } => {
                 self.let_go(&worker, at);

@@ -6,12 +6,14 @@ mod summary;
 mod view;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use acf_core::runtime::{Pool, Runtime as _, WorkerSpec, WorkerState};
 use acf_worker::config::Directories;
+use acf_worker::signals;
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::args::DemoArgs;
 use crate::context::Context;
@@ -41,6 +43,9 @@ pub async fn run(args: &DemoArgs, context: &Context, out: &mut Out) -> anyhow::R
             anyhow::anyhow!("there is no place for the sandbox: {} is {}", problem.name, problem.found)
         })
         .hint("set HOME, or XDG_CACHE_HOME to an absolute path")?;
+    let stop = CancellationToken::new();
+    signals::install(stop.clone(), 3 * GRACE).context("cannot handle signals")?;
+    clear_up(&directories.cache, context.environment()).await;
     let sandbox = Sandbox::make(&directories.cache, args.issues, context.environment()).await?;
     let shown = sandbox.path().display();
     let kept = if args.keep { "kept" } else { "removed afterwards; --keep keeps it" };
@@ -49,14 +54,22 @@ pub async fn run(args: &DemoArgs, context: &Context, out: &mut Out) -> anyhow::R
         crate::ui::count(args.issues.into(), "issue"),
         crate::ui::count(args.workers.into(), "worker"),
     ));
-    let runtime = runtime(&sandbox, context.environment())?;
-    let summary = watch(args, &sandbox, &runtime).await;
+    let runtime = runtime(sandbox.path(), sandbox.settings(), context.environment())?;
+    let summary = watch(args, &sandbox, &runtime, &stop).await;
     // Nothing may survive the demo, however it ended.
     for worker in runtime.list().await? {
         runtime.stop(&worker.id, GRACE).await?;
     }
     let summary = match summary {
-        Ok(summary) => summary,
+        Ok(Some(summary)) => summary,
+        Ok(None) if args.keep => {
+            say(format!("interrupted; the sandbox is kept: {}", sandbox.keep().display()));
+            return Ok(Exit::Interrupted);
+        }
+        Ok(None) => {
+            say("interrupted; the sandbox is removed");
+            return Ok(Exit::Interrupted);
+        }
         Err(error) => {
             let kept = sandbox.keep();
             return Err(error).hint(format!("the sandbox is kept: {}", kept.display()));
@@ -78,23 +91,46 @@ pub async fn run(args: &DemoArgs, context: &Context, out: &mut Out) -> anyhow::R
     Ok(if summary.is_sound() { Exit::Done } else { Exit::Failed })
 }
 
-/// Makes the runtime of the sandbox: acf's own program, and an environment with the sandbox's settings
+/// Removes the sandboxes of demos that were killed, and ends the workers that they left.
+async fn clear_up(cache: &Path, environment: &BTreeMap<String, String>) {
+    for left in sandbox::abandoned(cache) {
+        if let Err(error) = end_workers(left.path(), environment).await {
+            say(format!("cannot end what an earlier demo left in {}: {error:#}", left.path().display()));
+        }
+    }
+}
+
+async fn end_workers(sandbox: &Path, environment: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let runtime = runtime(sandbox, &BTreeMap::new(), environment)?;
+    for worker in runtime.list().await? {
+        runtime.stop(&worker.id, GRACE).await?;
+    }
+    Ok(())
+}
+
+/// Makes the runtime of a sandbox: acf's own program, and an environment with the sandbox's settings
 /// and nothing of the user's.
-fn runtime(sandbox: &Sandbox, environment: &BTreeMap<String, String>) -> anyhow::Result<ProcessRuntime> {
+fn runtime(
+    sandbox: &Path,
+    settings: &BTreeMap<String, String>,
+    environment: &BTreeMap<String, String>,
+) -> anyhow::Result<ProcessRuntime> {
     let program = std::env::current_exe().context("cannot find the program of acf itself")?;
     let kept = ["PATH", "HOME", "TMPDIR", "LANG"].into_iter();
     let mut env: BTreeMap<_, _> =
         kept.filter_map(|name| Some((name.into(), environment.get(name)?.into()))).collect();
-    env.extend(sandbox.settings().iter().map(|(name, value)| (name.into(), value.into())));
+    env.extend(settings.iter().map(|(name, value)| (name.into(), value.into())));
     let launch = Launch { keeper: program.clone(), program, args: vec!["worker".into()], env };
-    Ok(ProcessRuntime::new(sandbox.path().join("state"), launch))
+    Ok(ProcessRuntime::new(sandbox.join("state"), launch))
 }
 
-/// Starts the workers and follows them until all have ended.
-async fn watch(args: &DemoArgs, sandbox: &Sandbox, runtime: &ProcessRuntime) -> anyhow::Result<Summary> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot handle signals")?;
-    let mut hang_up = signal(SignalKind::hangup()).context("cannot handle signals")?;
+/// Starts the workers and follows them until all have ended; `None` where that was interrupted.
+async fn watch(
+    args: &DemoArgs,
+    sandbox: &Sandbox,
+    runtime: &ProcessRuntime,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Summary>> {
     let begun = std::time::Instant::now();
     let spec = |pool| WorkerSpec { exit_when_idle: true, ..WorkerSpec::of(pool) };
     let mut board = Board::new(sandbox.issues());
@@ -119,9 +155,7 @@ async fn watch(args: &DemoArgs, sandbox: &Sandbox, runtime: &ProcessRuntime) -> 
         anyhow::ensure!(begun.elapsed() < LIMIT, "the demo took longer than {} min", LIMIT.as_secs() / 60);
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
-            _ = interrupt.recv() => anyhow::bail!("interrupted"),
-            _ = terminate.recv() => anyhow::bail!("interrupted"),
-            _ = hang_up.recv() => anyhow::bail!("interrupted"),
+            () = stop.cancelled() => return Ok(None),
         }
     }
     view.finish();
@@ -133,5 +167,5 @@ async fn watch(args: &DemoArgs, sandbox: &Sandbox, runtime: &ProcessRuntime) -> 
         let last_line = sights.into_iter().find(|sight| sight.view.id == worker.id).and_then(|s| s.last_line);
         anyhow::bail!("worker {} ended badly: {}", worker.id, last_line.unwrap_or_default());
     }
-    Summary::new(&board, sandbox.landed().await?, wall)
+    Summary::new(&board, sandbox.landed().await?, wall).map(Some)
 }

@@ -1,7 +1,8 @@
 //! The demo's sandbox: a bare repository with a gate, a TODO file, and settings.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,9 +43,50 @@ const SPECIAL: [(&str, &str); 5] = [
     ("Think about colours", "  This one changes nothing, and is given back.\n  @none\n"),
 ];
 
+/// What the sandboxes' directories are called, before a few random letters.
+const PREFIX: &str = "demo-";
+
+/// The file that a demo holds locked for as long as its sandbox is in use. A kept sandbox has none.
+const LOCK: &str = "in-use.lock";
+
+/// A sandbox that a killed demo left, removed when it is dropped.
+pub(super) struct Abandoned {
+    path: PathBuf,
+    // Whoever holds it is the one to clear up.
+    _lock: File,
+}
+
+impl Abandoned {
+    /// Returns where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        // What cannot be removed is only litter, and stays for the next demo.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Finds the sandboxes below the cache directory whose demos are dead.
+pub(super) fn abandoned(cache: &Path) -> Vec<Abandoned> {
+    let entries = fs::read_dir(cache).into_iter().flatten().flatten();
+    let sandboxes = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
+    sandboxes
+        .filter_map(|entry| {
+            let lock = File::options().append(true).open(entry.path().join(LOCK)).ok()?;
+            lock.try_lock().ok()?;
+            Some(Abandoned { path: entry.path(), _lock: lock })
+        })
+        .collect()
+}
+
 /// A sandbox, removed when it is dropped unless it is kept.
 pub(super) struct Sandbox {
     directory: Option<tempfile::TempDir>,
+    _lock: File,
     path: PathBuf,
     issues: Vec<(IssueKey, String)>,
     settings: BTreeMap<String, String>,
@@ -60,9 +102,16 @@ impl Sandbox {
     ) -> anyhow::Result<Self> {
         let make = || {
             fs::create_dir_all(cache)?;
-            tempfile::Builder::new().prefix("demo-").rand_bytes(4).tempdir_in(cache)
+            let directory = tempfile::Builder::new().prefix(PREFIX).rand_bytes(4).tempdir_in(cache)?;
+            // Locked before it has its name: without a lock, a sandbox counts as abandoned.
+            let new = directory.path().join("new.lock");
+            let lock = File::create_new(&new)?;
+            lock.lock()?;
+            fs::rename(new, directory.path().join(LOCK))?;
+            Ok::<_, io::Error>((directory, lock))
         };
-        let directory = make().with_context(|| format!("cannot make a sandbox in {}", cache.display()))?;
+        let (directory, lock) =
+            make().with_context(|| format!("cannot make a sandbox in {}", cache.display()))?;
         let path = directory.path().to_owned();
         let repository = path.join("shop.git");
         let todo = path.join("TODO.md");
@@ -70,7 +119,7 @@ impl Sandbox {
         let settings = settings(&path, &repository, &todo);
         let git =
             Git::new(acf_worker::config::child_environment::for_git(environment), Duration::from_secs(60));
-        let sandbox = Self { directory: Some(directory), path, issues, settings, git };
+        let sandbox = Self { directory: Some(directory), _lock: lock, path, issues, settings, git };
         sandbox.write(&todo, &text)?;
         let lines = sandbox.settings.iter().map(|(name, value)| format!("{name}='{value}'\n"));
         sandbox.write(&sandbox.path.join(ENV_FILE), &lines.collect::<String>())?;
@@ -119,6 +168,7 @@ impl Sandbox {
     /// Keeps it, and returns where it is.
     pub(super) fn keep(mut self) -> PathBuf {
         if let Some(directory) = self.directory.take() {
+            let _ = fs::remove_file(self.path.join(LOCK));
             let _ = directory.keep();
         }
         self.path.clone()

@@ -14,12 +14,17 @@ pub(super) enum Directive {
     Sh(String),
     None,
     Print(String),
-    Usage { input: u64, output: u64, cost: f64 },
+    Usage { input: u64, output: u64, cost: Option<f64> },
+    Model(String),
     Sleep(Duration),
     Flood(u64),
     IgnoreTerm,
     Hang,
     RateLimit(Duration),
+    Quota(Option<Duration>),
+    NotAuthenticated(String),
+    OutOfTurns,
+    OutOfBudget,
     Fail(u8),
     Crash,
     Plan(String),
@@ -37,6 +42,11 @@ impl Directive {
             | Self::Plan(_) => true,
             Self::Print(_)
             | Self::Usage { .. }
+            | Self::Model(_)
+            | Self::Quota(_)
+            | Self::NotAuthenticated(_)
+            | Self::OutOfTurns
+            | Self::OutOfBudget
             | Self::Sleep(_)
             | Self::Flood(_)
             | Self::IgnoreTerm
@@ -110,8 +120,15 @@ fn directive(word: &str, rest: &str) -> Result<Directive, String> {
         "print" => Ok(Directive::Print(rest.into())),
         "usage" => {
             let (output, cost) = first_word(of_path);
-            Ok(Directive::Usage { input: number(path)?, output: number(output)?, cost: number(cost)? })
+            let cost = (!cost.is_empty()).then(|| number(cost)).transpose()?;
+            Ok(Directive::Usage { input: number(path)?, output: number(output)?, cost })
         }
+        "model" if rest.is_empty() => Err("a name is missing".into()),
+        "model" => Ok(Directive::Model(rest.into())),
+        "quota" => Ok(Directive::Quota((!rest.is_empty()).then(|| seconds(rest)).transpose()?)),
+        "not-authenticated" => Ok(Directive::NotAuthenticated(rest.into())),
+        "out-of-turns" => Ok(Directive::OutOfTurns),
+        "out-of-budget" => Ok(Directive::OutOfBudget),
         "sleep" => Ok(Directive::Sleep(seconds(rest)?)),
         "flood" => Ok(Directive::Flood(number(rest)?)),
         "ignore-term" => Ok(Directive::IgnoreTerm),
@@ -189,18 +206,26 @@ mod tests {
     #[test]
     fn every_directive_is_understood() {
         let description = "@append p t\n@delete p\n@sh a && b\n@print hi you\n@usage 10 20 0.5\n@flood 1000\n\
-            @ignore-term\n@hang\n@rate-limit 0.1\n@fail 3";
+            @ignore-term\n@hang\n@rate-limit 0.1\n@fail 3\n@usage 1 2\n@model m\n@quota\n@quota 2\n\
+            @not-authenticated 401 it says\n@out-of-turns\n@out-of-budget";
         let expected = [
             Directive::Append { path: "p".into(), text: "t\n".into() },
             Directive::Delete { path: "p".into() },
             Directive::Sh("a && b".into()),
             Directive::Print("hi you".into()),
-            Directive::Usage { input: 10, output: 20, cost: 0.5 },
+            Directive::Usage { input: 10, output: 20, cost: Some(0.5) },
             Directive::Flood(1000),
             Directive::IgnoreTerm,
             Directive::Hang,
             Directive::RateLimit(Duration::from_millis(100)),
             Directive::Fail(3),
+            Directive::Usage { input: 1, output: 2, cost: None },
+            Directive::Model("m".into()),
+            Directive::Quota(None),
+            Directive::Quota(Some(Duration::from_secs(2))),
+            Directive::NotAuthenticated("401 it says".into()),
+            Directive::OutOfTurns,
+            Directive::OutOfBudget,
         ];
         assert_eq!(first_round(description), expected);
     }
@@ -233,7 +258,9 @@ mod tests {
             "@sleep",
             "@fix",
             "@planning what",
-            "@usage 1 2",
+            "@usage 1",
+            "@model",
+            "@quota soon",
         ] {
             let refusal = for_round(line, Stage::Implementation, 1).unwrap_err();
             assert!(refusal.starts_with(&format!("`{line}`: ")), "{refusal}");

@@ -11,12 +11,16 @@
 //! | `@sh COMMAND` | runs `sh -c COMMAND`; where that fails, the round ends with its exit code |
 //! | `@none` | changes nothing |
 //! | `@print TEXT` | says something |
-//! | `@usage IN OUT COST` | reports one turn with so many tokens and dollars |
+//! | `@usage IN OUT [COST]` | reports one turn with so many tokens and, if said, dollars |
+//! | `@model NAME` | says which model it is |
 //! | `@sleep SECS` | sleeps; fractions are fine |
 //! | `@flood BYTES` | writes that much to its standard output |
 //! | `@ignore-term` | ignores SIGTERM from here on |
 //! | `@hang` | does nothing for ever |
 //! | `@rate-limit SECS` | the first time in a session: reports a rate limit and ends with exit code 1 |
+//! | `@quota [SECS]` | reports that its quota is used up, for that long, and ends with exit code 1 |
+//! | `@not-authenticated TEXT` | reports that its credentials are refused, and ends with exit code 1 |
+//! | `@out-of-turns`, `@out-of-budget` | reports that limit, and ends with exit code 1 |
 //! | `@fail CODE` | ends with that exit code |
 //! | `@crash` | ends by SIGKILL |
 //! | `@plan TEXT` | the plan, for the planning stage |
@@ -42,6 +46,7 @@ use std::time::Duration;
 use acf_core::agent::{Agent, AgentCommand, AgentEvent, AgentRequest, Trouble};
 use acf_core::issue::{IssueKey, Stage};
 use acf_core::receipt::Usage;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use program::script_agent_main;
@@ -111,7 +116,12 @@ enum Line {
     Text { text: String },
     Tool { summary: String },
     Usage(Usage),
+    Model { model: String },
     RateLimited { retry_after_ms: u64 },
+    QuotaExhausted { resets_at: Option<Timestamp> },
+    NotAuthenticated { message: String },
+    OutOfTurns,
+    OutOfBudget,
     Finished { ok: bool, message: String },
 }
 
@@ -156,6 +166,11 @@ impl Agent for Script {
             Line::RateLimited { retry_after_ms } => AgentEvent::Trouble(Trouble::RateLimited {
                 retry_after: Some(Duration::from_millis(retry_after_ms)),
             }),
+            Line::Model { model } => AgentEvent::About { version: None, model: Some(model) },
+            Line::QuotaExhausted { resets_at } => AgentEvent::Trouble(Trouble::QuotaExhausted { resets_at }),
+            Line::NotAuthenticated { message } => AgentEvent::Trouble(Trouble::NotAuthenticated { message }),
+            Line::OutOfTurns => AgentEvent::Trouble(Trouble::OutOfTurns),
+            Line::OutOfBudget => AgentEvent::Trouble(Trouble::OutOfBudget),
             Line::Finished { ok, message } => AgentEvent::Finished { ok, message: Some(message) },
         }]
     }
@@ -180,7 +195,8 @@ mod tests {
         assert_eq!(limit, AgentEvent::Trouble(Trouble::RateLimited { retry_after }));
         let usage =
             parsed(r#"{"event":"usage","turns":1,"input_tokens":2,"output_tokens":3,"cost_usd":0.5}"#);
-        let expected = Usage { turns: 1, input_tokens: 2, output_tokens: 3, cost_usd: Some(0.5) };
+        let expected =
+            Usage { turns: 1, input_tokens: 2, output_tokens: 3, cost_usd: Some(0.5), ..Usage::default() };
         assert_eq!(usage, AgentEvent::Usage(expected));
         for line in ["", "plain", "{\"event\":\"tex", "{\"event\":\"unheard-of\"}", "[]"] {
             assert_eq!(parsed(line), AgentEvent::Text(line.into()));

@@ -18,8 +18,8 @@ use super::{Line, Session, Task};
 
 /// The exit code for a script that cannot be followed.
 const BAD_SCRIPT: u8 = 2;
-/// The exit code after a rate limit.
-const RATE_LIMITED: u8 = 1;
+/// The exit code when something keeps it from going on.
+const TROUBLE: u8 = 1;
 
 /// Runs the scripted agent in the current directory.
 pub(crate) fn script_agent_main() -> ExitCode {
@@ -83,8 +83,12 @@ fn say(line: &Line) -> io::Result<()> {
 fn rate_limit(wait: Duration, session: Session) -> Result<(), End> {
     say(&Line::Session { session: session.name() })?;
     let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    say(&Line::RateLimited { retry_after_ms })?;
-    Err(End::With(RATE_LIMITED))
+    trouble(&Line::RateLimited { retry_after_ms })
+}
+
+fn trouble(line: &Line) -> Result<(), End> {
+    say(line)?;
+    Err(End::With(TROUBLE))
 }
 
 fn work_by_default(task: &Task) -> Result<(), End> {
@@ -117,8 +121,24 @@ fn follow(directive: &Directive, task: &Task) -> Result<(), End> {
         Directive::Sh(command) => sh(command)?,
         Directive::None => {}
         Directive::Print(text) => say(&Line::Text { text: text.clone() })?,
+        Directive::Model(model) => say(&Line::Model { model: model.clone() })?,
+        &Directive::Quota(reset) => {
+            let resets_at = reset.and_then(|reset| jiff::Timestamp::now().checked_add(reset).ok());
+            return trouble(&Line::QuotaExhausted { resets_at });
+        }
+        Directive::NotAuthenticated(message) => {
+            return trouble(&Line::NotAuthenticated { message: message.clone() });
+        }
+        Directive::OutOfTurns => return trouble(&Line::OutOfTurns),
+        Directive::OutOfBudget => return trouble(&Line::OutOfBudget),
         &Directive::Usage { input, output, cost } => {
-            let usage = Usage { turns: 1, input_tokens: input, output_tokens: output, cost_usd: Some(cost) };
+            let usage = Usage {
+                turns: 1,
+                input_tokens: input,
+                output_tokens: output,
+                cost_usd: cost,
+                ..Usage::default()
+            };
             say(&Line::Usage(usage))?;
         }
         &Directive::Sleep(duration) => sleep(duration),

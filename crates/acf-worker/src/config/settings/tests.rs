@@ -43,6 +43,9 @@ fn the_least_configuration_gets_every_default() {
     assert!(settings.pull_requests.is_none());
     assert_eq!(settings.github_host, "github.com");
     assert_eq!(settings.agent, Some(AgentChoice::Script));
+    assert_eq!(settings.fallbacks, []);
+    assert_eq!(settings.allowance, Allowance::default());
+    assert_eq!(settings.daily_budget_usd, None);
     assert_eq!(settings.rules, Rules::default());
     assert_eq!(settings.prompts, Prompts::default());
     assert_eq!(
@@ -96,6 +99,13 @@ fn every_setting_can_be_set() {
         ("ACF_EVENTS_FILE", "/tmp/events"),
         ("IMPLEMENTATION_PROMPT", "Do {{ issue.key }}\n"),
         ("PLANNING_PROMPT", "Plan"),
+        ("AGENT_TIMEOUT", "2h"),
+        ("AGENT_STALL_TIMEOUT", "90s"),
+        ("AGENT_MAX_TURNS", "40"),
+        ("AGENT_BUDGET_USD", "2.50"),
+        ("AGENT_PRICES_FILE", "/etc/acf/prices.toml"),
+        ("ACF_AGENT_USER", "agent"),
+        ("FACTORY_BUDGET_USD_PER_DAY", "$40"),
     ]);
     let work_dir = place.path("work");
     let settings = loaded(place);
@@ -103,6 +113,14 @@ fn every_setting_can_be_set() {
     assert_eq!(repository.work_dir, work_dir);
     assert_eq!(repository.token.as_ref().map(ExposeSecret::expose_secret), Some("hunter22"));
     let told = (&settings.tracker, repository, &settings.rules, &settings.prompts, &settings.worker);
+    let allowance = Allowance {
+        timeout: Some(Duration::from_secs(7200)),
+        stall: Some(Duration::from_secs(90)),
+        limits: AgentLimits { max_turns: Some(40), budget_usd: Some(2.5) },
+        prices_file: Some("/etc/acf/prices.toml".into()),
+        user: Some("agent".into()),
+    };
+    assert_eq!((&settings.allowance, settings.daily_budget_usd), (&allowance, Some(40.0)));
     insta::with_settings!({filters => vec![(r#"work_dir: ".*/work""#, r#"work_dir: "[work]""#)]}, {
         insta::assert_debug_snapshot!(told);
     });
@@ -286,6 +304,31 @@ fn an_unknown_word_is_answered_with_the_known_ones() {
     assert_eq!(told("AGENT", "scirpt"), "did you mean script? known: script, command");
     let problems = load_factory(&Place::new(&[("FACTORY_RUNTIME", "porcess")]).layers()).unwrap_err();
     assert_eq!(problems.as_slice()[0].remedy, "did you mean process? known: process");
+}
+
+#[test]
+fn several_agents_stand_by_for_each_other_and_each_of_them_is_checked() {
+    let command = ("AGENT_COMMAND", "my-agent");
+    let settings = loaded(with(&[("AGENT", "script, command"), command]));
+    assert_eq!(settings.agent, Some(AgentChoice::Script));
+    assert_eq!(settings.fallbacks, [AgentChoice::Command { program: "my-agent".into(), args: vec![] }]);
+    let told = |agents: &str| remedy(&[("AGENT", agents), command]).1;
+    assert_eq!(told("script,comand"), "did you mean command? known: script, command");
+    assert_eq!(told("script,"), "known: script, command");
+    assert_eq!(told("script,command,script"), "script stands there twice");
+    assert_eq!(remedy(&[("AGENT", "script,command")]).0, "AGENT_COMMAND");
+    let place =
+        Place::new(&LEAST[..2]).config_file("agent = [\"script\", \"command\"]\nagent_command = \"x\"\n");
+    assert_eq!(loaded(place).fallbacks.len(), 1);
+}
+
+#[test]
+fn an_amount_of_money_is_more_than_nothing() {
+    for amount in ["0", "-1", "five", "inf", "NaN", "1,50"] {
+        assert_eq!(remedy(&[("AGENT_BUDGET_USD", amount)]).0, "AGENT_BUDGET_USD", "{amount}");
+    }
+    let place = with(&[]).config_file("factory_budget_usd_per_day = 12.5\n");
+    assert_eq!(loaded(place).daily_budget_usd, Some(12.5));
 }
 
 #[test]

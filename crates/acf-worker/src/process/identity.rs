@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// A process, told apart from every other one that has its pid, before or after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub struct Identity {
     pid: i32,
     /// When it was started, in clock ticks since the machine was.
     start_ticks: u64,
@@ -22,19 +22,26 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Returns the process that has this pid now.
-    pub(super) fn of(pid: u32) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn of(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let stat = Stat::read(pid)?;
         Ok(Self { pid, start_ticks: stat.start_ticks, boot: boot_id().to_owned() })
     }
 
     /// Tells whether the process still runs; one that waits to be reaped does not.
-    pub(super) fn is_alive(&self) -> bool {
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
         self.stat().is_some_and(|stat| !stat.is_zombie())
     }
 
     /// Sends the process a signal, and tells whether it was still there to get it.
-    pub(super) fn signal(&self, signal: Signal) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// Where the signal is refused, as by another user's process.
+    pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         let Some(pid) = Pid::from_raw(self.pid) else { return Ok(false) };
         match pidfd_open(pid, PidfdFlags::empty()) {
             // Looked at after it was opened: from here on the descriptor means this very process.
@@ -52,7 +59,10 @@ impl Identity {
     ///
     /// Its being alive is what proves that the session is still the one that is meant; the leader, that
     /// it is one that was made for it, and not that of a person's shell.
-    pub(super) fn session_members(&self, leader: &Self) -> io::Result<Vec<Self>> {
+    ///
+    /// # Errors
+    /// Where `/proc` cannot be read.
+    pub fn session_members(&self, leader: &Self) -> io::Result<Vec<Self>> {
         let session = leader.pid;
         if self.stat().is_none_or(|stat| stat.session != session) {
             return Ok(Vec::new());
@@ -67,6 +77,22 @@ impl Identity {
             }
         }
         Ok(if self.is_alive() { members } else { Vec::new() })
+    }
+
+    /// Writes the process as one word, for as long as this machine runs.
+    #[must_use]
+    pub(super) fn to_word(&self) -> String {
+        format!("{}.{}", self.pid, self.start_ticks)
+    }
+
+    /// Reads what [`Self::to_word`] wrote since this machine was started.
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        let (pid, start_ticks) = word.split_once('.')?;
+        Some(Self {
+            pid: pid.parse().ok()?,
+            start_ticks: start_ticks.parse().ok()?,
+            boot: boot_id().to_owned(),
+        })
     }
 
     fn stat(&self) -> Option<Stat> {
@@ -174,6 +200,15 @@ mod tests {
         assert_eq!(of_child.session_members(&of_child).unwrap(), []);
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_survives_being_written_as_a_word() {
+        let own = Identity::of(std::process::id()).unwrap();
+        assert_eq!(Identity::from_word(&own.to_word()), Some(own));
+        for word in ["", "7", "7.", ".7", "a.7", "7.-7"] {
+            assert_eq!(Identity::from_word(word), None, "{word:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,178 @@
+//! A run's rounds with its agents: which of them works, in which words it is told what to do, and what it
+//! may still use.
+
+use std::sync::Arc;
+
+use acf_core::agent::{Agent, AgentLimits, AgentOutcome, AgentRequest, Trouble};
+use acf_core::issue_run::{Event, Feedback, LONGEST_WAIT, Round};
+use acf_core::receipt::{Part, Usage};
+use acf_core::run::{Failure, FailureKind};
+use tokio_util::sync::CancellationToken;
+
+use super::{GitBench, broken, capped_log};
+use crate::agent;
+use crate::prompt::{self, SoFar};
+
+/// The most of a diff that a prompt holds, in bytes.
+const LONGEST_DIFF: usize = 16 * 1024;
+
+impl GitBench {
+    fn agent(&self) -> Arc<dyn Agent> {
+        self.with.roster.at(self.place).clone()
+    }
+
+    /// Begins the part of the agent that works from now on.
+    pub(super) fn begin_part(&mut self) {
+        (self.session, self.has_begun) = (None, false);
+        self.parts.push(Part { agent: self.agent().name().to_owned(), ..Part::default() });
+    }
+
+    fn used(&self) -> Usage {
+        let mut used = Usage::default();
+        self.parts.iter().for_each(|part| used += part.usage);
+        used
+    }
+
+    /// Words the prompt of a round. An agent that knows nothing of what was done so far is shown it.
+    async fn word(&self, round: &Round) -> Result<String, Failure> {
+        let resumes = self.agent().resumes() && self.session.is_some();
+        let text = match (round, &self.last_round) {
+            (Round::First, _) => return Ok(self.task.clone()),
+            // A session in which nothing was done yet may not even know the task.
+            (Round::Again, _) if resumes && self.has_begun => return Ok("Go on.".to_owned()),
+            (Round::Again, _) => return Ok(self.last_prompt.clone()),
+            (Round::Fix(feedback), _) if resumes => prompt::fix(feedback, None)?,
+            (Round::Fix(feedback), _) | (Round::HandedOver, Round::Fix(feedback)) => {
+                let so_far = SoFar { task: &self.task, diff: &self.diff().await? };
+                prompt::fix(feedback, Some(so_far))?
+            }
+            (Round::HandedOver, _) => match self.diff().await? {
+                nothing if nothing.is_empty() => return Ok(self.task.clone()),
+                diff => prompt::handed_over(SoFar { task: &self.task, diff: &diff })?,
+            },
+        };
+        Ok(self.with.mask.apply(&text).into_owned())
+    }
+
+    /// Returns what was changed so far, cut where it is long.
+    async fn diff(&self) -> Result<String, Failure> {
+        let diff = self.checkout.diff().await;
+        let diff = diff.map_err(|error| broken("cannot read what was changed so far", &error))?;
+        // Masked before it is cut: half a secret would not be recognised.
+        Ok(prompt::shortened(&self.with.mask.apply(&diff), LONGEST_DIFF))
+    }
+
+    /// Returns what is left of what the run may use, or which limit there is nothing left of.
+    fn left(&self) -> Result<AgentLimits, Trouble> {
+        let AgentLimits { max_turns, budget_usd } = self.with.allowance.limits;
+        let used = self.used();
+        let turns = u32::try_from(used.turns).unwrap_or(u32::MAX);
+        let left = AgentLimits {
+            max_turns: max_turns.map(|max| max.saturating_sub(turns)),
+            budget_usd: budget_usd.map(|budget| budget - used.cost_usd.unwrap_or(0.0)),
+        };
+        if left.budget_usd.is_some_and(|left| left <= 0.0) {
+            Err(Trouble::OutOfBudget)
+        } else if left.max_turns == Some(0) {
+            Err(Trouble::OutOfTurns)
+        } else {
+            Ok(left)
+        }
+    }
+
+    pub(super) async fn try_run_agent(
+        &mut self,
+        round: &Round,
+        stop: &CancellationToken,
+    ) -> Result<Event, Failure> {
+        if let Round::Fix(feedback) = round {
+            self.rounds += 1;
+            self.receipt.fix_rounds = self.rounds;
+            self.conflicts = match feedback {
+                Feedback::Conflict { files } => files.clone(),
+                Feedback::Gate { .. } | Feedback::Unpublishable { .. } => Vec::new(),
+            };
+        }
+        if let Round::First | Round::Fix(_) = round {
+            self.last_round = round.clone();
+        }
+        if *round == Round::HandedOver {
+            let next = self.with.roster.after(self.place);
+            self.place =
+                next.ok_or_else(|| Failure::new(FailureKind::Internal, "there is no other agent"))?;
+            self.begin_part();
+            let name = self.agent().name().to_owned();
+            tracing::info!(issue.key = %self.job.issue.key, "no quota left; `{name}` goes on");
+        }
+        let limits = match self.left() {
+            Ok(limits) => limits,
+            Err(trouble) => return Ok(Event::AgentEnded(AgentOutcome::Trouble(trouble))),
+        };
+        if let (false, Some(work)) = (self.directory_is_current, &self.work) {
+            let tree =
+                self.checkout.tree_of(work).await.map_err(|error| broken("cannot read the work", &error))?;
+            self.set(&tree, self.checkout.base()).await?;
+        }
+        let prompt = self.word(round).await?;
+        let tree = self.checkout.tree();
+        self.with.hand_over(&tree).await?;
+        let request = AgentRequest {
+            prompt: &prompt,
+            issue: &self.job.issue,
+            stage: self.job.stage,
+            round: self.rounds,
+            session: self.session.as_deref(),
+            limits,
+        };
+        let (timeouts, allowance) = (self.policy.timeouts, &self.with.allowance);
+        let timeout = timeouts.of_agent(allowance.timeout);
+        let place = self.with.place(&tree, timeout, Some(timeouts.of_silence(allowance.stall)));
+        let mut log = capped_log(&self.job, "agent");
+        let agent = self.agent();
+        let ran = agent::round(&*agent, &request, &self.with.prices, place, stop, &mut log).await;
+        let report = ran.map_err(|error| broken("cannot run the agent", &error))?;
+        self.has_begun |= report.has_acted;
+        if let Some(part) = self.parts.last_mut() {
+            part.usage += report.usage;
+            part.agent_ms += u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX);
+            if let Some(version) = report.version {
+                part.agent = format!("{} {version}", agent.name());
+            }
+            part.model = report.model.or(part.model.take());
+            if report.usage.cost_is_unknown() {
+                let model = part.model.as_deref().unwrap_or("not named by the agent");
+                tracing::warn!(
+                    issue.key = %self.job.issue.key, model,
+                    "what this cost is not known: model {model} has no price; AGENT_PRICES_FILE can give it one"
+                );
+            }
+        }
+        self.session = report.session.or(self.session.take());
+        self.last_prompt = prompt;
+        Ok(Event::AgentEnded(self.judged(report.outcome)))
+    }
+
+    /// Takes note of what an outcome says of the agent, and keeps secrets out of it.
+    fn judged(&self, mut outcome: AgentOutcome) -> AgentOutcome {
+        match &mut outcome {
+            AgentOutcome::Crashed { message: Some(message), .. }
+            | AgentOutcome::Trouble(Trouble::NotAuthenticated { message }) => {
+                self.with.mask.hide_in(message);
+            }
+            AgentOutcome::Trouble(Trouble::RateLimited { retry_after: Some(wait) })
+                if *wait > LONGEST_WAIT =>
+            {
+                self.with.roster.refused(self.place, *wait);
+            }
+            AgentOutcome::Trouble(Trouble::QuotaExhausted { resets_at }) => {
+                let first_of_all = self.with.roster.exhausted(self.place, *resets_at);
+                if self.with.roster.iter().count() > 1 {
+                    // What counts for the run is when the first of all of them can go on.
+                    *resets_at = first_of_all;
+                }
+            }
+            _ => {}
+        }
+        outcome
+    }
+}

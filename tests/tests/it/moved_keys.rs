@@ -1,0 +1,78 @@
+//! Lines inserted into a TODO file move the keys below; an issue's past moves with it.
+
+use std::fs;
+
+use acf_tests::factory::Factory;
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// An agent that takes its time at first, and finishes what it finds half done.
+const HALF_FIRST: &str =
+    "if [ -f half.txt ]; then echo whole > whole.txt; else echo half > half.txt; echo ready; sleep 60; fi";
+
+/// A factory whose only issue has failed once.
+fn failed_once() -> Factory {
+    let factory =
+        Factory::with_todo("- [ ] a\n").agent("echo half > half.txt; exit 3").with("MAX_ATTEMPTS", "2");
+    factory.acf(&["worker", "--max-issues", "1"]).done();
+    assert_eq!(factory.runs("TODO-1").len(), 1);
+    factory
+}
+
+fn insert_in_front(factory: &Factory, line: &str) {
+    let todo = factory.sandbox().todo_text();
+    fs::write(factory.sandbox().todo(), format!("{line}\n{todo}")).expect("the TODO file can be written");
+}
+
+fn attempts(runs: &[Value]) -> Vec<(&str, u64)> {
+    let attempt = |run: &Value| run["receipt"]["attempt"].as_u64().expect("attempts are counted");
+    runs.iter().map(|run| (run["issue"].as_str().expect("runs name their issue"), attempt(run))).collect()
+}
+
+#[test]
+fn attempts_follow_the_issue() {
+    let factory = failed_once();
+    insert_in_front(&factory, "- [x] in front");
+    factory.drain().done();
+
+    let runs = factory.runs("TODO-2");
+    assert_eq!(attempts(&runs), [("TODO-1", 1), ("TODO-2", 2)]);
+    assert_eq!(runs[1]["blocked"], true, "the second of two attempts is the last");
+}
+
+#[test]
+fn kept_work_follows_the_issue() {
+    let factory = Factory::with_todo("- [ ] a\n").agent(HALF_FIRST);
+    let mut worker = factory.start("w-stopped", &[]);
+    worker.says("agent: ready");
+    worker.signal(Signal::TERM);
+    worker.ended().done();
+    assert_eq!(factory.kept("half.txt").as_deref(), Some("half\n"));
+    insert_in_front(&factory, "- [x] in front");
+    factory.drain().done();
+
+    assert_eq!(factory.sandbox().log()[0], "[TODO-2] a");
+    assert_eq!(factory.sandbox().file_at("main", "half.txt").as_deref(), Some("half\n"));
+    assert_eq!(factory.kept("half.txt"), None, "what has landed is kept no longer");
+}
+
+#[test]
+fn the_issue_that_has_the_key_now_has_a_past_of_its_own() {
+    let factory = failed_once();
+    insert_in_front(&factory, "- [ ] in front");
+    assert_eq!(factory.runs("TODO-1"), Vec::<Value>::new());
+    factory.acf(&["worker", "--max-issues", "1"]).done();
+
+    let runs = factory.runs("TODO-1");
+    assert_eq!(attempts(&runs), [("TODO-1", 1)]);
+    assert_eq!(runs[0]["summary"], "in front");
+    assert_eq!(factory.sandbox().refs("refs/acf/wip/").len(), 2, "each issue's work is kept by itself");
+}
+
+#[test]
+fn the_past_of_an_issue_that_is_gone_is_found_by_the_key_that_it_had() {
+    let factory = failed_once();
+    fs::write(factory.sandbox().todo(), "# Nothing to do\n").unwrap();
+    let runs = factory.runs("TODO-1");
+    assert_eq!((attempts(&runs), &runs[0]["summary"]), (vec![("TODO-1", 1)], &"a".into()));
+}
