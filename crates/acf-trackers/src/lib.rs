@@ -1,3 +1,4 @@
 //! The trackers that acf takes issues from: one module each, all behind [`acf_core::tracker::Tracker`].
 
+pub mod http;
 pub mod todo;
