@@ -10,6 +10,7 @@ mod git_http;
 mod planning;
 mod runtime_contract;
 mod sandbox;
+mod service;
 mod todo_in_repository;
 mod tracker_contract;
 mod verbs;
