@@ -7,3 +7,4 @@ pub mod explore;
 pub mod factory;
 pub mod git_http;
 pub mod sandbox;
+pub mod service;

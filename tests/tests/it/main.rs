@@ -14,6 +14,7 @@ mod outcomes;
 mod planning;
 mod runtime_contract;
 mod sandbox;
+mod service;
 mod todo_in_repository;
 mod tracker_contract;
 mod verbs;
