@@ -8,3 +8,4 @@ pub mod explore;
 pub mod factory;
 pub mod git_http;
 pub mod sandbox;
+pub mod service;

@@ -17,6 +17,7 @@ mod planning;
 mod runtime_contract;
 mod sandbox;
 mod secrets;
+mod service;
 mod todo_in_repository;
 mod tracker_contract;
 mod verbs;

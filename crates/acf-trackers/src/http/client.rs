@@ -102,7 +102,7 @@ impl Client {
         let http = builder
             .build()
             .map_err(|error| TrackerError::other(format!("cannot talk to {}", service.name), error))?;
-        let mask = Mask::new([service.credentials.secret().clone()]);
+        let mask = Mask::new([("token".to_owned(), service.credentials.secret().clone())]);
         Ok(Self { http, service, clock, mask, calls: AtomicU64::new(0) })
     }
 

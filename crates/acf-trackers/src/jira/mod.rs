@@ -1,0 +1,3 @@
+//! Jira Cloud as a tracker.
+
+pub mod adf;
