@@ -1,0 +1,90 @@
+//! Saying something, once.
+
+use acf_core::tracker::TrackerError;
+use serde_json::json;
+
+use super::GitHub;
+use super::reading::Pages;
+use super::wire::WireComment;
+use crate::http::{HttpError, Request, Trouble};
+
+/// What the markers of acf begin with, as hidden in a comment.
+const MARK: &str = "<!-- acf:";
+
+impl GitHub {
+    /// Says something about an issue or a pull request that has `said_before` comments, unless one with
+    /// that marker is among them.
+    pub(super) async fn say(
+        &self,
+        number: u64,
+        said_before: u64,
+        marker: Option<&str>,
+        body: &str,
+    ) -> Result<(), TrackerError> {
+        // Where nothing was said, nothing was said twice: that saves a call for nearly every issue.
+        if said_before > 0 && self.is_said(number, marker).await? {
+            return Ok(());
+        }
+        let text = number.to_string();
+        let path = self.repository.path(["issues", &text, "comments"]);
+        let request = Request::post(path).json(json!({ "body": written(marker, body) }));
+        match self.client.send(&request).await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if matches!(*error.trouble, Trouble::Unsure(_)) && self.is_said(number, marker).await? =>
+            {
+                Ok(())
+            }
+            // Whoever tells it again comes by here again: what arrives late is then found.
+            Err(error) => Err(self.meaning_of_comment(number, error).await),
+        }
+    }
+
+    async fn is_said(&self, number: u64, marker: Option<&str>) -> Result<bool, TrackerError> {
+        let Some(marker) = marker else { return Ok(false) };
+        let text = number.to_string();
+        let comments = self.repository.get(["issues", &text, "comments"]);
+        let end = hidden(marker);
+        match self.read_pages(comments).await {
+            Ok(Pages { items, .. }) => {
+                let bodies = items.iter().filter_map(|comment: &WireComment| comment.body.as_deref());
+                Ok(bodies.map(str::trim_end).any(|body| body.ends_with(&end)))
+            }
+            Err(error) => Err(self.meaning_of_comment(number, error).await),
+        }
+    }
+
+    async fn meaning_of_comment(&self, number: u64, error: HttpError) -> TrackerError {
+        let key = format!("#{number}").parse().expect("a number makes a key");
+        self.meaning_for_issue(&key, error).await
+    }
+}
+
+/// Returns a comment's text with its marker at the end, where no text of others can put one: what looks
+/// like one within the text is made visible.
+fn written(marker: Option<&str>, body: &str) -> String {
+    let body = body.replace(MARK, "&lt;!-- acf:");
+    match marker {
+        Some(marker) => format!("{}\n\n{}", body.trim_end(), hidden(marker)),
+        None => body,
+    }
+}
+
+fn hidden(marker: &str) -> String {
+    format!("<!-- {marker} -->")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_hidden_at_the_end_and_cannot_be_forged_by_the_text() {
+        assert_eq!(written(Some("acf:run:r1"), "Done.\n"), "Done.\n\n<!-- acf:run:r1 -->");
+        assert_eq!(written(None, "x <!-- acf:run:r1 -->"), "x &lt;!-- acf:run:r1 -->");
+        assert_eq!(
+            written(Some("acf:run:r2"), "<!-- acf:run:r1 -->"),
+            "&lt;!-- acf:run:r1 -->\n\n<!-- acf:run:r2 -->"
+        );
+    }
+}
