@@ -106,7 +106,7 @@ impl Client {
             .build()
             .map_err(|error| TrackerError::other(format!("cannot talk to {}", service.name), error))?;
         let mask = Mask::new([("token".to_owned(), service.credentials.secret().clone())]);
-        Ok(Self { http, service, clock, mask, calls: AtomicU64::new(0) })
+        Ok(Self { http, service, clock, mask, calls: AtomicU64::new(0), quiet_until: Mutex::default() })
     }
 
     /// Returns how many requests were sent, repeated ones included.
