@@ -36,8 +36,6 @@ pub mod variables;
 use std::collections::BTreeMap;
 
 pub use directories::Directories;
-pub use github::GitHub;
-pub use jira::Jira;
 pub use problems::{Problem, ProblemKind, Problems};
 pub use reference::reference;
 pub use report::{Entry, report};
