@@ -2,9 +2,12 @@
 //! every issue ends where it should.
 
 mod desk;
+mod github;
+mod serving;
 mod todo;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use acf_tests::factory::{Factory, Running};
@@ -178,4 +181,16 @@ fn wrongs(desk: &dyn Desk, factory: &Factory, ends: &BTreeMap<String, End>) -> V
         }
     }
     wrong
+}
+/// Prints what the tracker was asked, in all and for each finished issue.
+fn print_calls(name: &str, calls: &BTreeMap<String, usize>, finished: usize) {
+    let sum: usize = calls.values().sum();
+    let mut text = format!("{name}: {sum} calls for {finished} finished issues\n");
+    for (call, count) in calls {
+        let _ = writeln!(text, "{count:>6}  {call}");
+    }
+    #[expect(clippy::print_stdout, reason = "the numbers are for whoever runs this with --no-capture")]
+    {
+        println!("{text}");
+    }
 }
