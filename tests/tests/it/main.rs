@@ -7,6 +7,7 @@ mod checkout;
 mod claims;
 mod explorer;
 mod git_http;
+mod github;
 mod planning;
 mod runtime_contract;
 mod sandbox;
