@@ -1,6 +1,5 @@
 //! Wrong tokens, missing rights, accounts that cannot be assigned, issues that are gone: clear errors,
 //! without a secret in any of them.
-#![expect(clippy::unwrap_used, reason = "all of this runs in tests only")]
 
 use acf_core::issue::{Stage, Status};
 use acf_core::tracker::{Change, Tracker as _, TrackerError};
@@ -176,6 +175,13 @@ async fn a_label_that_a_person_takes_off_stays_off() {
     site.service.edit(number, |issue| issue.labels.retain(|label| label != "needs-branch"));
     move_to(Status::InReview).await;
     assert_eq!(site.service.issue(number).labels, ["bug", "in-review"]);
+}
+
+#[tokio::test]
+async fn nothing_shows_the_token() {
+    let site = site().await;
+    let told = format!("{:?} {:?}", super::settings(&site.service), site.github);
+    assert!(told.contains("acme") && !told.contains(TOKEN), "{told}");
 }
 
 #[tokio::test]

@@ -1,5 +1,4 @@
 //! How many calls a finished issue takes.
-#![expect(clippy::unwrap_used, reason = "all of this runs in tests only")]
 
 use acf_core::issue::{Stage, Status};
 use acf_core::tracker::{Change, Tracker as _};

@@ -1,5 +1,4 @@
 //! Pull requests: found or opened, never a second one.
-#![expect(clippy::unwrap_used, reason = "all of this runs in tests only")]
 
 use acf_core::git_host::{GitHost as _, GitHostError, NewPullRequest};
 use acf_tests::github::Token;
