@@ -7,5 +7,6 @@ pub mod contract;
 pub mod explore;
 pub mod factory;
 pub mod git_http;
+pub mod github;
 pub mod sandbox;
 pub mod service;

@@ -9,7 +9,7 @@ use acf_core::issue::{IssueKey, IssueRef};
 use acf_core::ledger::{By, Sum, sums};
 use acf_core::receipt::Receipt;
 use acf_core::run::{Outcome, RunRecord};
-use acf_worker::config::{Need, Settings};
+use acf_worker::config::{self, Need, Settings};
 
 use crate::args::{RunsArgs, SettingArgs};
 use crate::context::Context;

@@ -8,6 +8,10 @@ use super::reading::Pages;
 use super::wire::WireComment;
 use crate::http::{HttpError, Request, Trouble};
 
+/// The longest comment that GitHub takes, in characters; one that is longer is refused.
+const LONGEST: usize = 65_536;
+/// What stands where a comment was cut.
+const CUT: &str = "\n…";
 /// What the markers of acf begin with, as hidden in a comment.
 const MARK: &str = "<!-- acf:";
 
@@ -28,13 +32,10 @@ impl GitHub {
         let text = number.to_string();
         let path = self.repository.path(["issues", &text, "comments"]);
         let request = Request::post(path).json(json!({ "body": written(marker, body) }));
-        match self.client.send(&request).await {
+        let said = async { self.client.send(&request).await?.json::<WireComment>() };
+        match said.await {
             Ok(_) => Ok(()),
-            Err(error)
-                if matches!(*error.trouble, Trouble::Unsure(_)) && self.is_said(number, marker).await? =>
-            {
-                Ok(())
-            }
+            Err(error) if is_doubtful(&error) && self.is_said(number, marker).await? => Ok(()),
             // Whoever tells it again comes by here again: what arrives late is then found.
             Err(error) => Err(self.meaning_of_comment(number, error).await),
         }
@@ -60,12 +61,23 @@ impl GitHub {
     }
 }
 
+/// Tells whether a comment may have arrived all the same: the answer is lost, or somebody else's.
+fn is_doubtful(error: &HttpError) -> bool {
+    matches!(*error.trouble, Trouble::Unsure(_) | Trouble::Unexpected(_))
+}
+
 /// Returns a comment's text with its marker at the end, where no text of others can put one: what looks
 /// like one within the text is made visible.
 fn written(marker: Option<&str>, body: &str) -> String {
     let body = body.replace(MARK, "&lt;!-- acf:");
-    match marker {
-        Some(marker) => format!("{}\n\n{}", body.trim_end(), hidden(marker)),
+    let end = marker.map(|marker| format!("\n\n{}", hidden(marker))).unwrap_or_default();
+    let room = LONGEST - end.chars().count();
+    match body.char_indices().nth(room) {
+        Some(_) => {
+            let cut: String = body.chars().take(room - CUT.chars().count()).collect();
+            format!("{cut}{CUT}{end}")
+        }
+        None if marker.is_some() => format!("{}{end}", body.trim_end()),
         None => body,
     }
 }
@@ -77,6 +89,15 @@ fn hidden(marker: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_comment_is_cut_to_what_github_takes_and_keeps_its_marker() {
+        for marker in [None, Some("acf:run:r1")] {
+            let cut = written(marker, &"é".repeat(70_000));
+            assert_eq!(cut.chars().count(), LONGEST);
+            assert!(cut.contains("é\n…") && cut.ends_with(marker.map_or("…", |_| "\n\n<!-- acf:run:r1 -->")));
+        }
+    }
 
     #[test]
     fn a_marker_is_hidden_at_the_end_and_cannot_be_forged_by_the_text() {

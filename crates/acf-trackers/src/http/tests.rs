@@ -157,6 +157,19 @@ async fn a_redirect_is_named_and_not_followed() {
 }
 
 #[tokio::test]
+async fn a_server_that_never_answers_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let repetition = Repetition { attempts: 2, ..Repetition::default() };
+    let service = Service { timeout: Some(Duration::from_millis(50)), repetition, ..service(&base) };
+    let client = Client::new(service, Arc::new(Pauses::default())).unwrap();
+    let error = client.send(&get()).await.unwrap_err();
+    assert!(matches!(*error.trouble, Trouble::Unavailable(_)), "{error}");
+    assert!(error.to_string().contains("operation timed out"), "{error}");
+    assert_eq!(client.calls(), 2);
+}
+
+#[tokio::test]
 async fn what_is_no_json_is_quoted_in_part() {
     let html = format!("<!DOCTYPE html>\n\n<title>Sign in to the proxy</title>{}", "x".repeat(5000));
     let talk =
