@@ -6,5 +6,6 @@ pub mod contract;
 pub mod explore;
 pub mod factory;
 pub mod git_http;
+pub mod jira;
 pub mod sandbox;
 pub mod service;

@@ -33,17 +33,25 @@ impl Description {
     /// Returns GitHub's description, below `prefix` (empty, or `/api/v3`), if it is there.
     #[must_use]
     pub fn github(prefix: &str) -> Option<Arc<Self>> {
-        Self::find("GitHub", GITHUB, prefix)
+        Self::find("GitHub", GITHUB, prefix).map(Arc::new)
     }
 
     /// Returns Jira Cloud's description, below `prefix` (empty, or `/ex/jira/ID`), if it is there.
     #[must_use]
     pub fn jira(prefix: &str) -> Option<Arc<Self>> {
-        Self::find("Jira", JIRA, prefix)
+        let mut description = Self::find("Jira", JIRA, prefix)?;
+        // "If accountId is set to null, the issue is set to unassigned", says the operation's text; its
+        // schema forgets that.
+        if let Some(account) =
+            description.document.pointer_mut("/components/schemas/User/properties/accountId")
+        {
+            account["nullable"] = json!(true);
+        }
+        Some(Arc::new(description))
     }
 
     #[expect(clippy::disallowed_methods, reason = "what a test is held against comes from outside of it")]
-    fn find(vendor: &str, variable: &str, prefix: &str) -> Option<Arc<Self>> {
+    fn find(vendor: &str, variable: &str, prefix: &str) -> Option<Self> {
         let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else {
             skip(vendor, variable);
             return None;
@@ -52,7 +60,7 @@ impl Description {
         let text = fs::read(path).unwrap_or_else(|error| panic!("{variable}: {}: {error}", path.display()));
         let document = serde_json::from_slice(&text)
             .unwrap_or_else(|error| panic!("{variable}: {} is no JSON: {error}", path.display()));
-        Some(Arc::new(Self { document, prefix: prefix.to_owned() }))
+        Some(Self { document, prefix: prefix.to_owned() })
     }
 
     /// Makes a description of that document.

@@ -9,6 +9,7 @@ mod claims;
 mod demo;
 mod explorer;
 mod git_http;
+mod jira;
 mod moved_keys;
 mod outcomes;
 mod planning;
