@@ -2,11 +2,28 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io;
+use std::sync::{Arc, Mutex};
 
 use acf_core::issue::{Stage, Status};
 use acf_core::tracker::{Change, Tracker as _, TrackerError};
 use acf_tests::jira::{EMAIL, FakeJira, TOKEN};
 use acf_tests::service::{Fault, Rule};
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 fn chain(error: &TrackerError) -> String {
     let mut told = format!("{error:?}");
@@ -20,6 +37,13 @@ fn chain(error: &TrackerError) -> String {
 
 #[tokio::test]
 async fn no_error_tells_the_token_whichever_step_fails() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
     // A service that says what it was told, as careless proxies do.
     let echo = |status| Fault::status(status).body(&format!("{{\"message\":\"bad login {EMAIL}:{TOKEN}\"}}"));
     for fault in [
@@ -55,4 +79,7 @@ async fn no_error_tells_the_token_whichever_step_fails() {
             }
         }
     }
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("again in"), "repeated calls are logged");
+    assert!(!logged.contains(TOKEN), "{logged}");
 }

@@ -181,7 +181,7 @@ async fn passing_trouble_passes() {
     ] {
         let jira = FakeJira::with_all_statuses().await;
         let key = jira.site().add_to_do("one");
-        jira.chassis().faults().add(Rule::all().every(2), fault);
+        jira.chassis().faults().add(Rule::all().every(3), fault);
         let tracker = jira.tracker();
         assert_eq!(tracker.whoami().await.unwrap(), ACCOUNT);
         let comment = Change::Comment { marker: Some("acf:run:r1".into()), body: "Landed.".into() };
