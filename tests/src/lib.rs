@@ -1,5 +1,6 @@
 //! What the end-to-end tests are built from: builders, stateful services, contract suites.
 
+pub mod canary;
 pub mod chaos;
 pub mod claims;
 pub mod contract;

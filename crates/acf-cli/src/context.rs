@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
 
-use acf_trackers::todo::Todo;
-use acf_worker::assembly::{self, Repository, StartError};
+use acf_worker::assembly::{self, OpenTracker, Repository, StartError};
 use acf_worker::config::{self, Factory, Flags, Layers, Need, Problems, Settings, variables};
 use anyhow::Context as _;
 
@@ -101,12 +99,12 @@ impl Context {
     ///
     /// # Errors
     /// [`StartError`], with a hint.
-    pub async fn tracker(&self, settings: &Settings) -> anyhow::Result<Arc<Todo>> {
-        let config::Tracker::Todo(todo) = &settings.tracker;
-        let repository = match &todo.location {
-            config::TodoLocation::InRepository(_) => self.repository(settings).await?,
-            config::TodoLocation::Local(_) => None,
-        };
+    pub async fn tracker(&self, settings: &Settings) -> anyhow::Result<OpenTracker> {
+        let is_in_repository = matches!(
+            &settings.tracker,
+            config::Tracker::Todo(todo) if matches!(todo.location, config::TodoLocation::InRepository(_))
+        );
+        let repository = if is_in_repository { self.repository(settings).await? } else { None };
         with_hint(assembly::open_tracker(settings, repository.as_ref()))
     }
 }

@@ -6,6 +6,7 @@ use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
 use acf_core::claim::ClaimError;
+use acf_core::tracker::TrackerError;
 use acf_worker::agent_user::AgentUserError;
 use acf_worker::assembly::StartError;
 use acf_worker::config::Problems;
@@ -139,7 +140,14 @@ pub fn hint_for(error: &StartError) -> Option<String> {
         StartError::Mirror(_) => {
             "check LOOP_WORK_DIR: it has to be a directory that acf can write, with room on its disk"
         }
-        StartError::Tracker(_) | StartError::Machine { .. } | StartError::Worker(_) => return None,
+        StartError::Tracker(TrackerError::Unauthorized(_))
+        | StartError::Worker(WorkerError::Tracker(TrackerError::Unauthorized(_))) => {
+            "check the tracker's token and what it may do: docs/github.md and docs/jira.md list it"
+        }
+        StartError::NoAdapter(_)
+        | StartError::Tracker(_)
+        | StartError::Machine { .. }
+        | StartError::Worker(_) => return None,
     };
     Some(hint.to_owned())
 }

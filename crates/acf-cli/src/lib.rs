@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use acf_core::issue::Stage;
+use acf_core::mask::Mask;
 use acf_core::runtime::Pool;
 use acf_worker::config;
 use anyhow::Context as _;
@@ -46,28 +47,36 @@ pub fn main() -> ExitCode {
         }
     };
     ui::set_color(cli.global.color);
-    match run(&cli) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            let exit = error::exit(&error);
-            if exit != Exit::Done {
-                ui::say(error::describe(&error));
-            }
-            exit.into()
-        }
-    }
+    run(&cli).into()
 }
 
-fn run(cli: &Cli) -> anyhow::Result<Exit> {
+fn run(cli: &Cli) -> Exit {
+    let (context, tokio) = match begin(cli) {
+        Ok(begun) => begun,
+        Err(error) => return failed(&error, &Mask::default()),
+    };
+    let ended = tokio.block_on(dispatch(cli, &context, &mut Out::stdout()));
+    // A thread that still waits for a file lock must not keep the program from ending.
+    tokio.shutdown_background();
+    ended.unwrap_or_else(|error| failed(&error, &context.layers().mask()))
+}
+
+fn begin(cli: &Cli) -> anyhow::Result<(Context, tokio::runtime::Runtime)> {
     let directory = std::env::current_dir().context("cannot find the current directory")?;
     let context = Context::new(&cli.global.settings, config::process_environment(), &directory);
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let exit = tokio.block_on(dispatch(cli, &context, &mut Out::stdout()));
-    // A thread that still waits for a file lock must not keep the program from ending.
-    tokio.shutdown_background();
+    Ok((context, tokio))
+}
+
+/// Tells an error, without any secret that a service may have put into it.
+fn failed(error: &anyhow::Error, mask: &Mask) -> Exit {
+    let exit = error::exit(error);
+    if exit != Exit::Done {
+        ui::say(mask.apply(&error::describe(error)));
+    }
     exit
 }
 

@@ -57,6 +57,9 @@ pub struct Claim {
     /// The account that the issue is assigned to while the run works on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// Where people read the issue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue_page: Option<String>,
     /// When the run began.
     pub started_at: Timestamp,
     /// When the holder last showed itself, by its own wall clock.
@@ -87,6 +90,7 @@ impl Claim {
             state: ClaimState::Working,
             found_status: issue.status.clone(),
             account: None,
+            issue_page: issue.url.clone(),
             started_at: now,
             renewed_at: now,
             ttl_secs: ttl.as_secs().max(1),

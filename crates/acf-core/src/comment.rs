@@ -1,13 +1,37 @@
-//! Every word that acf says in a tracker, and what it does to an issue along with it.
+//! Every word that acf says in a tracker and on a git host, and what it does to an issue along with it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::claim::Claim;
+use crate::git_host::NewPullRequest;
 use crate::issue::{Status, label};
 use crate::receipt::Receipt;
 use crate::run::{Failure, Outcome, RunId, RunRecord, Target};
 use crate::tracker::Change;
+
+/// The longest title of a pull request, in characters; GitHub takes 256.
+const LONGEST_TITLE: usize = 250;
+
+/// Where work on a feature branch waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Review {
+    /// In the pull request at that URL.
+    PullRequest(String),
+    /// On the branch alone: the host refused a pull request, for that reason.
+    Refused(String),
+    /// On the branch alone: acf opens no pull requests on that host.
+    NoPullRequests,
+}
+
+/// What a report leads its readers to, besides what the run's record says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leads {
+    /// The page of the run's plan, where the repository's host has pages.
+    pub plan_page: Option<String>,
+    /// Where the run's work waits for a person, if it is on a feature branch.
+    pub review: Option<Review>,
+}
 
 /// What marks a run's comment, so that it is never said twice.
 #[must_use]
@@ -19,11 +43,11 @@ pub fn marker(run: &RunId) -> String {
 ///
 /// `max_attempts` is the cap that the issue was tried under.
 #[must_use]
-pub fn report(record: &RunRecord, claim: &Claim, max_attempts: u32) -> Vec<Change> {
+pub fn report(record: &RunRecord, claim: &Claim, max_attempts: u32, leads: &Leads) -> Vec<Change> {
     let comment = |body| Change::Comment { marker: Some(marker(&record.run)), body };
     match &record.outcome {
         Outcome::Landed { target, plan, .. } => {
-            let mut changes = vec![comment(landed(record))];
+            let mut changes = vec![comment(landed(record, leads))];
             match (target, plan) {
                 (_, Some(_)) => {
                     changes.push(Change::Transition(Status::AwaitingPlanReview));
@@ -50,6 +74,11 @@ pub fn report(record: &RunRecord, claim: &Claim, max_attempts: u32) -> Vec<Chang
             changes
         }
         Outcome::Interrupted => give_back(claim).into(),
+        Outcome::Withdrawn { why } => {
+            let mut changes = vec![comment(withdrawn(record, why))];
+            changes.extend(give_back(claim));
+            changes
+        }
     }
 }
 
@@ -60,21 +89,79 @@ pub fn give_back(claim: &Claim) -> [Change; 2] {
     [Change::Unassign, Change::Transition(claim.found_status.clone())]
 }
 
-fn landed(record: &RunRecord) -> String {
+fn landed(record: &RunRecord, leads: &Leads) -> String {
     let Outcome::Landed { commit, branch, diverted, plan, .. } = &record.outcome else {
         return String::new();
     };
     let commit = commit.short();
     let headline = match plan {
-        Some(path) => format!(
-            "acf wrote a plan: {path} in {commit} on {branch}. To approve it, move the issue to Plan Approved or \
-             add the label {}.",
-            label::PLAN_APPROVED
-        ),
+        Some(path) => {
+            let plan = leads.plan_page.as_ref().map_or(path.clone(), |page| format!("[{path}]({page})"));
+            format!(
+                "acf wrote a plan: {plan} in {commit} on {branch}. To approve it, move the issue to Plan Approved or \
+                 add the label {}.",
+                label::PLAN_APPROVED
+            )
+        }
         None => format!("acf implemented this in {commit} on {branch}."),
     };
     let why = diverted.as_ref().map(|why| format!(" It is not on the trunk: {why}.")).unwrap_or_default();
-    format!("{headline}{why}\n\n{}", receipt_table(&record.receipt, record, Some(commit)))
+    let review = leads.review.as_ref().map(waiting).unwrap_or_default();
+    format!("{headline}{why}{review}\n\n{}", receipt_table(&record.receipt, record, Some(commit)))
+}
+
+/// Says where work waits for a person.
+fn waiting(review: &Review) -> String {
+    match review {
+        Review::PullRequest(url) => format!(" It waits for review: {url}"),
+        Review::Refused(why) => {
+            format!(" No pull request could be opened: {why}. Please open one from that branch.")
+        }
+        Review::NoPullRequests => {
+            " acf opens no pull requests on this host: please open one from that branch.".to_owned()
+        }
+    }
+}
+
+fn withdrawn(record: &RunRecord, why: &str) -> String {
+    let table = receipt_table(&record.receipt, record, None);
+    format!("acf stopped working on this: {why}. Nothing was pushed; the work so far is kept.\n\n{table}")
+}
+
+/// Returns the pull request for landed work on a feature branch; `None` for any other run.
+///
+/// `issue_page` is where people read the issue, `base` the branch that the work is to be merged into.
+#[must_use]
+pub fn pull_request(record: &RunRecord, issue_page: Option<&str>, base: &str) -> Option<NewPullRequest> {
+    let Outcome::Landed { commit, branch, target: Target::Feature, plan: None, .. } = &record.outcome else {
+        return None;
+    };
+    let key = &record.issue;
+    let mut title = format!("[{key}] {}", record.summary);
+    if let Some((end, _)) = title.char_indices().nth(LONGEST_TITLE) {
+        title.truncate(end);
+        title.push('…');
+    }
+    let issue = issue_page.map_or_else(|| key.to_string(), |page| format!("[{key}]({page})"));
+    let commit = commit.short();
+    let table = receipt_table(&record.receipt, record, Some(commit));
+    let body = format!("acf implemented {issue} in {commit}.\n\n{table}");
+    Some(NewPullRequest { branch: branch.clone(), base: base.to_owned(), title, body })
+}
+
+/// Says in a pull request that is open already what its branch holds now.
+#[must_use]
+pub fn pull_request_updated(record: &RunRecord) -> String {
+    let commit = match &record.outcome {
+        Outcome::Landed { commit, .. } => Some(commit.short()),
+        _ => None,
+    };
+    let table = receipt_table(&record.receipt, record, commit);
+    format!(
+        "acf implemented {} anew: this branch now holds {}.\n\n{table}",
+        record.issue,
+        commit.unwrap_or("its work")
+    )
 }
 
 fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
@@ -244,8 +331,12 @@ mod tests {
     }
 
     fn told(record: RunRecord) -> String {
+        told_with(record, &Leads::default())
+    }
+
+    fn told_with(record: RunRecord, leads: &Leads) -> String {
         let mut text = String::new();
-        for change in report(&RunRecord { receipt: receipt(), ..record }, &claim(), 3) {
+        for change in report(&RunRecord { receipt: receipt(), ..record }, &claim(), 3, leads) {
             match change {
                 Change::Comment { marker, body } => {
                     let _ = writeln!(text, "comment ({}):\n{body}", marker.unwrap());
@@ -292,6 +383,78 @@ mod tests {
             told.contains("in 4be19c2 on feature/TODO-3. It is not on the trunk: the trunk moved 5 times.\n")
         );
         assert!(told.ends_with("Transition(InReview)\n"));
+    }
+
+    #[test]
+    fn work_on_a_feature_branch_says_where_it_waits() {
+        let told = |review| {
+            let leads = Leads { review: Some(review), plan_page: None };
+            told_with(landed_on(Target::Feature, None, None), &leads).lines().nth(1).unwrap().to_owned()
+        };
+        let headline = "acf implemented this in 4be19c2 on feature/TODO-3.";
+        let url = "https://h.example/acme/shop/pull/5".to_owned();
+        assert_eq!(told(Review::PullRequest(url.clone())), format!("{headline} It waits for review: {url}"));
+        assert_eq!(
+            told(Review::Refused("the token may not".into())),
+            format!(
+                "{headline} No pull request could be opened: the token may not. Please open one from that branch."
+            )
+        );
+        assert_eq!(
+            told(Review::NoPullRequests),
+            format!("{headline} acf opens no pull requests on this host: please open one from that branch.")
+        );
+    }
+
+    #[test]
+    fn a_pull_request_names_the_issue_and_shows_the_receipt() {
+        let record = RunRecord { receipt: receipt(), ..landed_on(Target::Feature, None, None) };
+        let new = pull_request(&record, Some("https://t.example/TODO-3"), "main").unwrap();
+        insta::assert_snapshot!(format!("{} -> {}\n{}\n\n{}", new.branch, new.base, new.title, new.body), @r"
+        feature/TODO-3 -> main
+        [TODO-3] Rate-limit the export endpoint
+
+        acf implemented [TODO-3](https://t.example/TODO-3) in 4be19c2.
+
+        | | |
+        |---|---|
+        | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
+        | gate | `make check` exit 0 (12 s), on a clean checkout of 4be19c2 |
+        | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
+        ");
+        assert!(
+            pull_request_updated(&record)
+                .starts_with("acf implemented TODO-3 anew: this branch now holds 4be19c2.\n")
+        );
+    }
+
+    #[test]
+    fn a_pull_request_is_for_implementations_on_feature_branches_only() {
+        let plan = landed_on(Target::Feature, None, Some("plans/TODO-3.md"));
+        for record in [plan, landed_on(Target::Trunk, None, None), record(Outcome::Interrupted, 5)] {
+            assert_eq!(pull_request(&record, None, "main"), None);
+        }
+        let long = RunRecord { summary: "é".repeat(300), ..landed_on(Target::Feature, None, None) };
+        let title = pull_request(&long, None, "main").unwrap().title;
+        assert_eq!(title.chars().count(), LONGEST_TITLE + 1);
+        assert!(title.ends_with("é…"));
+    }
+
+    #[test]
+    fn a_withdrawn_run_says_why_once_and_gives_back_what_nobody_else_took() {
+        let told = told(record(Outcome::Withdrawn { why: "the issue was moved to Done".into() }, 5));
+        assert!(told.contains(
+            "acf stopped working on this: the issue was moved to Done. Nothing was pushed; the work so far is kept.\n"
+        ));
+        assert!(told.ends_with("Unassign\nTransition(PlanApproved)\n"), "{told}");
+    }
+
+    #[test]
+    fn a_plan_is_linked_where_its_host_has_a_page_for_it() {
+        let page = "https://h.example/acme/shop/blob/main/plans/TODO-3.md".to_owned();
+        let leads = Leads { plan_page: Some(page.clone()), review: None };
+        let told = told_with(landed_on(Target::Trunk, None, Some("plans/TODO-3.md")), &leads);
+        assert!(told.contains(&format!("acf wrote a plan: [plans/TODO-3.md]({page}) in 4be19c2 on main. ")));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::claim::Claim;
 use crate::issue::{Issue, Stage, Status, label};
 use crate::run::{AttemptLimits, History, Target, WorkerId};
 
@@ -100,6 +101,23 @@ pub fn judge(
     verdict.findings.push(no_claim(claim));
     verdict.findings.push(attempts(stage, rules, history, now));
     verdict
+}
+
+/// Judges whether a run still is to work on the issue that it took: `None`, or why not, as a clause.
+///
+/// The run itself has assigned the issue and moved it on; apart from that it has to be as eligible as it
+/// was when it was taken.
+#[must_use]
+pub fn why_withdrawn(issue: &Issue, claim: &Claim, rules: &Rules) -> Option<String> {
+    if issue.status != claim.stage.working_status() {
+        return Some(format!("the issue was moved to {}", issue.status));
+    }
+    if let Some(assignee) = issue.assignee.as_ref().filter(|_| !claim.is_working_on(issue)) {
+        return Some(format!("the issue was assigned to {assignee}"));
+    }
+    let as_it_was_taken = Issue { status: claim.found_status.clone(), assignee: None, ..issue.clone() };
+    let verdict = judge_issue(&as_it_was_taken, claim.stage, rules);
+    verdict.first_obstacle().map(|obstacle| format!("the issue is no longer to be taken: {}", obstacle.says))
 }
 
 /// Decides where the work of an issue is to land.
@@ -259,6 +277,48 @@ mod tests {
     fn an_open_unassigned_issue_is_taken_by_an_implementation_worker_only() {
         assert_eq!(obstacle(&issue(), Stage::Implementation, &Rules::default()), "none");
         assert_eq!(obstacle(&issue(), Stage::Planning, &Rules::default()), "no plan is wanted");
+    }
+
+    /// Judges an issue that a run took as it is in [`issue`], and that became what `now` makes of it.
+    fn withdrawn(taken: &Issue, rules: &Rules, now: impl Fn(&mut Issue)) -> Option<String> {
+        let (worker, run) = (WorkerId::new("w1"), crate::run::RunId::new("r1"));
+        let ttl = std::time::Duration::from_secs(60);
+        let claim = Claim::new(taken, Stage::Implementation, worker, run, Timestamp::UNIX_EPOCH, ttl);
+        let mut issue = Issue { status: Status::InProgress, assignee: Some("acf".into()), ..taken.clone() };
+        now(&mut issue);
+        why_withdrawn(&issue, &claim.in_name_of("acf"), rules)
+    }
+
+    #[test]
+    fn an_issue_that_is_as_its_run_has_put_it_stays_wanted() {
+        let approved = Issue { status: Status::PlanApproved, ..labelled(&["needs-plan"]) };
+        for taken in [issue(), labelled(&["bug"]), approved] {
+            assert_eq!(withdrawn(&taken, &Rules::default(), |_| {}), None);
+            assert_eq!(withdrawn(&taken, &Rules::default(), |issue| issue.assignee = None), None);
+            assert_eq!(withdrawn(&taken, &Rules::default(), |issue| issue.summary += ", please"), None);
+        }
+    }
+
+    #[test]
+    fn a_run_is_withdrawn_when_its_issue_is_finished_taken_over_or_no_longer_eligible() {
+        let required = Rules { required_labels: ["acf".to_owned()].into(), ..Rules::default() };
+        let why = |rules: &Rules, now: fn(&mut Issue)| withdrawn(&labelled(&["acf"]), rules, now).unwrap();
+        let plain = Rules::default();
+        assert_eq!(why(&plain, |issue| issue.status = Status::Done), "the issue was moved to Done");
+        assert_eq!(why(&plain, |issue| issue.status = Status::ToDo), "the issue was moved to To Do");
+        assert_eq!(why(&plain, |issue| issue.assignee = Some("ada".into())), "the issue was assigned to ada");
+        assert_eq!(
+            why(&required, |issue| issue.labels.clear()),
+            "the issue is no longer to be taken: lacks the required label acf"
+        );
+        assert_eq!(
+            why(&plain, |issue| _ = issue.labels.insert("needs-plan".into())),
+            "the issue is no longer to be taken: label needs-plan, and no approved plan"
+        );
+        assert_eq!(
+            why(&plain, |issue| issue.blocked_by.push("#7".into())),
+            "the issue is no longer to be taken: blocked by #7"
+        );
     }
 
     #[test]

@@ -96,6 +96,8 @@ pub enum Event {
     StopRequested,
     /// Another worker has the claim.
     ClaimLost,
+    /// The issue is no longer wanted, for that reason.
+    Withdrawn(String),
     /// Something that is not the agent's fault went wrong.
     Broke(Failure),
 }
@@ -167,6 +169,8 @@ pub enum Conclusion {
     Failed(Failure),
     /// The worker was told to stop.
     Interrupted,
+    /// The issue is no longer wanted, for that reason: nothing may be pushed.
+    Withdrawn(String),
     /// Another worker has the claim: nothing more may be written.
     ClaimLost,
 }
@@ -247,6 +251,7 @@ impl IssueRun {
             Event::Rebased(rebased) => self.after_rebase(rebased),
             Event::StopRequested => Action::End(Conclusion::Interrupted),
             Event::ClaimLost => Action::End(Conclusion::ClaimLost),
+            Event::Withdrawn(why) => Action::End(Conclusion::Withdrawn(why)),
             Event::Broke(failure) => Action::End(Conclusion::Failed(failure)),
         }
     }
@@ -656,6 +661,8 @@ mod tests {
         assert_eq!(failure_kind(&ended(AgentOutcome::Stalled)), Some(FailureKind::AgentStalled));
         assert_eq!(ended(AgentOutcome::Stopped), Action::End(Conclusion::Interrupted));
         assert_eq!(after(TERMS, [Event::StopRequested]), Action::End(Conclusion::Interrupted));
+        let why = || "the issue is gone".to_owned();
+        assert_eq!(after(TERMS, [Event::Withdrawn(why())]), Action::End(Conclusion::Withdrawn(why())));
         assert_eq!(after(TERMS, [Event::ClaimLost]), Action::End(Conclusion::ClaimLost));
         let broke = Failure::new(FailureKind::Internal, "disk full");
         let expected = Action::End(Conclusion::Failed(broke.clone()));

@@ -106,6 +106,9 @@ pub enum FailureKind {
     Conflict,
     /// The remote refuses the work.
     PushRefused,
+    /// The tracker does not take what a run changes in its issue: there is no such transition, say, or the
+    /// account cannot be assigned.
+    TrackerRefused,
     /// The repository's set-up commands, policy or prompt do not work.
     Setup,
     /// The worker was killed, or vanished.
@@ -196,6 +199,12 @@ pub enum Outcome {
     Failed(Failure),
     /// The worker was told to stop; the run does not count.
     Interrupted,
+    /// The issue was no longer wanted as it had been taken: finished, taken over, or no longer eligible.
+    /// Nothing was pushed, and the run does not count.
+    Withdrawn {
+        /// What had become of the issue, as a clause: `the issue was moved to Done`.
+        why: String,
+    },
 }
 
 /// The record of a run, kept in git for good.
@@ -363,6 +372,13 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_withdrawn_run_is_no_attempt_and_forgives_none() {
+        let withdrawn = record(Outcome::Withdrawn { why: "the issue was moved to Done".into() }, 2);
+        assert_eq!(attempts(vec![failed(1), withdrawn.clone(), failed(3)]), 2);
+        assert_eq!(attempts(vec![withdrawn]), 0);
+    }
+
+    #[test]
     fn a_lifted_block_starts_the_count_anew() {
         let blocked = RunRecord { blocked: true, ..failed(2) };
         assert_eq!(attempts(vec![failed(1), blocked.clone()]), 0);
@@ -397,7 +413,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_record_survives_json() {
-        for record in [landed(3), failed(4), record(Outcome::Interrupted, 5)] {
+        let withdrawn = Outcome::Withdrawn { why: "the issue is gone".into() };
+        for record in [landed(3), failed(4), record(Outcome::Interrupted, 5), record(withdrawn, 6)] {
             let json = serde_json::to_string(&record).unwrap();
             assert_eq!(serde_json::from_str::<RunRecord>(&json).unwrap(), record, "{json}");
         }

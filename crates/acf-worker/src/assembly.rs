@@ -29,12 +29,14 @@ use crate::git::checkout::{Author, checkouts_dir, remove_abandoned};
 use crate::git::claims::GitClaims;
 use crate::git::command::Git;
 use crate::git::mirror::{Mirror, MirrorError};
+use crate::git::pages::{Location, Pages};
 use crate::git::probe::{self, ProbeError};
 use crate::git::remote::{Credentials, Remote};
 use crate::git::todo_file::RepositoryFile;
+use crate::masked::Masked;
 use crate::process::{self, End, Guard, GuardedCommand, Limits, Place};
 use crate::workbench::GitWorkbench;
-use crate::worker::{Life, Orders, Patrol, Surroundings, Worker, WorkerError};
+use crate::worker::{Hosting, Life, Orders, Patrol, Surroundings, Worker, WorkerError};
 
 /// The prices that acf knows.
 const PRICES: &str = include_str!("../data/prices.toml");
@@ -76,6 +78,9 @@ pub enum StartError {
     /// No repository is configured, and this needs one.
     #[error("this needs a repository, and GIT_REPO_URL is not set")]
     NoRepository,
+    /// This build has no adapter for that tracker.
+    #[error("this build of acf has no adapter for the tracker {0}")]
+    NoAdapter(&'static str),
     /// No agent is configured, and this needs one.
     #[error("this needs an agent, and AGENT is not set")]
     NoAgent,
@@ -115,13 +120,46 @@ pub async fn open_repository(
     Ok(Repository { mirror, claims, trunk, author })
 }
 
+/// The tracker that is configured, ready to be used.
+#[derive(Clone)]
+pub struct OpenTracker {
+    /// The tracker; nothing that is said in it holds a known secret.
+    pub port: Arc<dyn Tracker>,
+    /// The same, where it is a TODO file.
+    pub todo: Option<Arc<Todo>>,
+}
+
+impl OpenTracker {
+    /// Returns the key as this tracker writes it: a person need not type the `#` of GitHub, at which a
+    /// shell would begin a comment.
+    #[must_use]
+    pub fn key(&self, typed: &IssueKey) -> IssueKey {
+        let is_number = typed.as_str().bytes().all(|byte| byte.is_ascii_digit());
+        let with_hash = || format!("#{typed}").parse().ok();
+        let is_meant = self.port.kind() == "github" && is_number;
+        is_meant.then(with_hash).flatten().unwrap_or_else(|| typed.clone())
+    }
+}
+
 /// Opens the tracker.
 ///
 /// # Errors
-/// [`StartError::NoRepository`] for a TODO file in a repository that is not configured.
-pub fn open_tracker(settings: &Settings, repository: Option<&Repository>) -> Result<Arc<Todo>, StartError> {
-    let config::Tracker::Todo(todo) = &settings.tracker;
-    let file: Arc<dyn TodoFile> = match &todo.location {
+/// [`StartError::NoRepository`] for a TODO file in a repository that is not configured,
+/// [`StartError::Tracker`] when a client for the tracker cannot be made.
+pub fn open_tracker(settings: &Settings, repository: Option<&Repository>) -> Result<OpenTracker, StartError> {
+    let (port, todo): (Arc<dyn Tracker>, _) = match &settings.tracker {
+        config::Tracker::Todo(todo) => {
+            let todo = Arc::new(Todo::new(todo_file(todo, repository)?, Some(todo.assignee.clone())));
+            (todo.clone(), Some(todo))
+        }
+        config::Tracker::GitHub(_) => return Err(StartError::NoAdapter("github")),
+        config::Tracker::Jira(_) => return Err(StartError::NoAdapter("jira")),
+    };
+    Ok(OpenTracker { port: Arc::new(Masked::new(port, settings.mask.clone())), todo })
+}
+
+fn todo_file(todo: &config::Todo, repository: Option<&Repository>) -> Result<Arc<dyn TodoFile>, StartError> {
+    Ok(match &todo.location {
         TodoLocation::Local(path) => Arc::new(LocalFile::new(path)),
         TodoLocation::InRepository(path) => {
             let repository = repository.ok_or(StartError::NoRepository)?;
@@ -133,8 +171,17 @@ pub fn open_tracker(settings: &Settings, repository: Option<&Repository>) -> Res
                 repository.author.clone(),
             ))
         }
-    };
-    Ok(Arc::new(Todo::new(file, Some(todo.assignee.clone()))))
+    })
+}
+
+/// Opens the place where the repository lives: its pull requests and its pages.
+///
+/// # Errors
+/// [`StartError::Tracker`] when a client for the host cannot be made.
+pub fn open_hosting(settings: &Settings, repository: &Repository) -> Result<Hosting, StartError> {
+    let location = Location::of(repository.mirror.remote().url());
+    let pages = location.and_then(|location| Pages::of(&location, &settings.github_host));
+    Ok(Hosting { pull_requests: None, pages })
 }
 
 /// Makes the agent that is configured, and checks that its program is there.
@@ -358,7 +405,7 @@ pub struct ReadyWorker {
     /// The worker.
     pub worker: Worker,
     /// Its tracker.
-    pub tracker: Arc<dyn Tracker>,
+    pub tracker: OpenTracker,
     /// Its repository.
     pub repository: Repository,
     observer: Arc<dyn Observer>,
@@ -382,7 +429,8 @@ pub async fn assemble(
     let id = settings.worker.id.clone().unwrap_or_else(new_worker_id);
     probe::claims(&repository.mirror, &repository_settings.ref_prefix, &id, clock.now()).await?;
     let tracker = open_tracker(settings, Some(&repository))?;
-    let account = tracker.whoami().await?;
+    let hosting = open_hosting(settings, &repository)?;
+    let account = tracker.port.whoami().await?;
     remove_abandoned(&repository_settings.work_dir);
     repository.mirror.tidy().await?;
     let events = EventFile::open(settings.worker.events_file.as_deref(), id.clone(), clock.clone());
@@ -427,7 +475,8 @@ pub async fn assemble(
     let around = Surroundings {
         mask: settings.mask.clone(),
         claims: repository.claims.clone(),
-        tracker: tracker.clone(),
+        tracker: tracker.port.clone(),
+        hosting,
         workbench: Arc::new(workbench),
         clock,
         observer: observer.clone(),
@@ -440,6 +489,7 @@ pub async fn assemble(
         rules: settings.rules.clone(),
         claim_ttl: settings.worker.claim_ttl,
         daily_budget_usd: settings.daily_budget_usd,
+        issue_recheck: settings.worker.issue_recheck,
         trunk: repository.trunk.clone(),
     };
     Ok(ReadyWorker { worker: Worker::new(around, orders), tracker, repository, observer })

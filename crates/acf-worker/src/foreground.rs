@@ -8,7 +8,7 @@ use acf_core::issue::Stage;
 use acf_core::run::WorkerId;
 use tokio_util::sync::CancellationToken;
 
-use crate::assembly::{StartError, assemble, new_worker_id, open_repository, open_tracker};
+use crate::assembly::{StartError, assemble, new_worker_id, open_hosting, open_repository, open_tracker};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::process::end_survivors;
@@ -81,7 +81,7 @@ pub async fn sweep(
     end_what_guards_left();
     let repository = settings.repository.as_ref().ok_or(StartError::NoRepository)?;
     let repository = open_repository(repository, environment).await?;
-    let tracker = open_tracker(settings, Some(&repository))?;
+    let tracker = open_tracker(settings, Some(&repository))?.port;
     let clerk = Clerk::new(
         repository.claims.clone(),
         tracker,
@@ -89,7 +89,8 @@ pub async fn sweep(
         new_worker_id(),
         settings.worker.claim_ttl,
         settings.rules.attempts.max_attempts,
-    );
+    )
+    .with_hosting(open_hosting(settings, &repository)?);
     let look = async || repository.claims.survey().await.map_err(WorkerError::from);
     let mut settled = clerk.settle(&look().await?, None).await?;
     for dead in dead {

@@ -17,6 +17,7 @@ pub mod foreground;
 pub mod gate;
 pub mod git;
 pub mod log;
+mod masked;
 pub mod process;
 pub mod prompt;
 pub mod signals;

@@ -19,6 +19,7 @@
 
 mod bench;
 mod claims;
+mod host;
 mod schedule;
 mod search;
 mod tracker;
@@ -48,6 +49,8 @@ pub enum Invariant {
     LandsOncePerApproval,
     /// I2: no issue is lost, no claim is left, and everything comes to rest.
     NothingIsLost,
+    /// Work on a branch has one pull request, and its issue says where it is.
+    OnePullRequest,
     /// I3: who does not hold the claim changes neither branch nor tracker.
     OnlyHolderActs,
     /// I4: a landed run is shown in the tracker once, and not never.
@@ -85,6 +88,8 @@ pub enum Flaw {
     TakeWithoutSwap,
     /// The tracker says a marked comment again.
     CommentsDouble,
+    /// The host does not know the pull requests that it has, and opens another one.
+    PullRequestsForgotten,
     /// The tracker changes an issue whatever the condition says.
     ConditionsIgnored,
     /// Every other worker's clock runs a thousand times too fast.

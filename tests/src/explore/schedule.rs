@@ -11,12 +11,13 @@ use acf_core::issue::Stage;
 use acf_core::mask::Mask;
 use acf_core::progress::{Observer, What};
 use acf_core::run::{RunId, WorkerId};
-use acf_worker::worker::{Orders, Pass, Surroundings, Worker, WorkerError};
+use acf_worker::worker::{Hosting, Orders, Pass, PullRequests, Surroundings, Worker, WorkerError};
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use super::bench::Benches;
 use super::claims::Claims;
+use super::host::Pulls;
 use super::tracker::Issues;
 use super::world::{Fate, Hand, Op, Phase, Seat, World};
 use super::{ACCOUNT, Invariant, Scenario, TRUNK, TrackerKind, verdict};
@@ -146,6 +147,10 @@ impl Schedule<'_> {
             mask: Mask::default(),
             claims: Arc::new(Claims::new(hand.clone())),
             tracker: Arc::new(Issues(hand.clone())),
+            hosting: Hosting {
+                pull_requests: Some(PullRequests { host: Arc::new(Pulls(hand.clone())), base: TRUNK.into() }),
+                pages: None,
+            },
             workbench: Arc::new(Benches(hand.clone())),
             clock: Arc::new(hand.clone()),
             observer: Arc::new(Nobody),
@@ -161,6 +166,7 @@ impl Schedule<'_> {
             rules: Rules::default(),
             claim_ttl: self.scenario.ttl,
             daily_budget_usd: None,
+            issue_recheck: self.scenario.ttl / 3,
             trunk: TRUNK.into(),
         };
         Worker::new(around, orders)

@@ -5,10 +5,11 @@ use acf_core::eligibility::{Rules, judge_issue};
 use acf_core::issue::{Stage, Status, label};
 use acf_core::run::{History, Outcome};
 
+use super::host::page;
 use super::world::{Tracked, World};
 use super::{Invariant, PERSON};
 
-/// Checks I2 and I4 at the end of a schedule.
+/// Checks I2, I4 and the pull requests at the end of a schedule.
 pub(super) fn check_end(world: &mut World) {
     let mut found = Vec::new();
     for (key, tracked) in &world.issues {
@@ -32,6 +33,19 @@ pub(super) fn check_end(world: &mut World) {
             let shown: Vec<_> = shown.iter().map(|said| said.body.lines().next().unwrap_or("")).collect();
             let says = format!("run {} on {} landed, and is told as {shown:?}", landed.run, landed.issue);
             found.push((Invariant::ShownOnce, says));
+        }
+    }
+    for landed in world.landed.iter().filter(|landed| !world.store.trunk.contains(&landed.commit)) {
+        let branch = format!("feature/{}", landed.issue.slug());
+        let pulls: Vec<_> = (1..).zip(&world.pulls).filter(|(_, open)| **open == branch).collect();
+        let told = |number| {
+            let marker = Some(marker(&landed.run));
+            let said = world.issues[&landed.issue].comments.iter().find(|said| said.marker == marker);
+            said.is_some_and(|said| said.body.contains(&page(number)))
+        };
+        if !matches!(pulls[..], [(number, _)] if told(number)) {
+            let says = format!("run {} landed on {branch}, with {} pull requests", landed.run, pulls.len());
+            found.push((Invariant::OnePullRequest, says));
         }
     }
     for tip in world.store.runs.values() {

@@ -31,6 +31,8 @@ pub(super) enum Op {
     Candidates,
     ReadIssue,
     ChangeIssue,
+    FindPull,
+    OpenPull,
     Open,
     Agent,
     Collect,
@@ -44,7 +46,8 @@ pub(super) enum Op {
 impl Op {
     /// Tells whether it goes over the network, where answers get lost.
     pub(super) fn is_remote(self) -> bool {
-        self.is_claims() || matches!(self, Self::Candidates | Self::ReadIssue | Self::ChangeIssue)
+        use Op::{Candidates, ChangeIssue, FindPull, OpenPull, ReadIssue};
+        self.is_claims() || matches!(self, Candidates | ReadIssue | ChangeIssue | FindPull | OpenPull)
     }
 
     pub(super) fn is_claims(self) -> bool {
@@ -142,6 +145,8 @@ pub(super) struct World {
     pub(super) issues: BTreeMap<IssueKey, Tracked>,
     pub(super) parents: BTreeMap<CommitId, CommitId>,
     pub(super) landed: Vec<Landed>,
+    /// The branches that pull requests were opened for.
+    pub(super) pulls: Vec<String>,
     pub(super) opened: BTreeMap<IssueKey, usize>,
     pub(super) violations: Vec<Violation>,
     /// What happened, in words; kept only where somebody will read it.
@@ -161,6 +166,7 @@ impl World {
             issues: scenario.issues.iter().map(|issue| (issue.key.clone(), Tracked::new(issue))).collect(),
             parents: BTreeMap::new(),
             landed: Vec::new(),
+            pulls: Vec::new(),
             opened: BTreeMap::new(),
             violations: Vec::new(),
             trace: keep_trace.then(Vec::new),

@@ -4,6 +4,7 @@
 use std::fs;
 
 use acf_tests::factory::{Factory, Running};
+use acf_tests::git_http::GitHttp;
 use acf_tests::sandbox::{PolicyFile, Sandbox};
 
 const NOTHING: [&str; 0] = [];
@@ -59,6 +60,39 @@ mod plans {
             &["✘ status Awaiting Plan Review"],
         );
         assert_eq!(factory.claims(), NOTHING);
+    }
+
+    #[test]
+    fn a_plan_is_linked_where_its_repository_has_pages() {
+        let plan_on = |git_trunk: &str| {
+            let sandbox = Sandbox::builder().todo(ISSUE).build();
+            sandbox.git(&["branch", "release/2", "main"]);
+            let server = GitHttp::start(sandbox.root(), "worker", "correct horse");
+            let url = server.url("remote.git");
+            // The host of the API is what says that this one is a GitHub Enterprise.
+            let factory = Factory::of(sandbox)
+                .with("GIT_REPO_URL", &url)
+                .with("GIT_USERNAME", "worker")
+                .with("GIT_TOKEN", "correct horse")
+                .with("GIT_TRUNK", git_trunk)
+                .with("GITHUB_API_URL", "http://127.0.0.1:1/api/v3");
+            factory.plan().done();
+            (factory.sandbox().todo_text(), url.trim_end_matches(".git").to_owned())
+        };
+        for trunk in ["main", "release/2"] {
+            let (todo, repository) = plan_on(trunk);
+            let link = format!("[plans/TODO-1.md]({repository}/blob/{trunk}/plans/TODO-1.md)");
+            assert_says(&todo, &[&format!("acf wrote a plan: {link} in ")]);
+        }
+    }
+
+    #[test]
+    fn every_issue_is_planned_by_default_but_those_that_are_not_to_be() {
+        let factory = Factory::with_todo("- [ ] a\n- [ ] b [skip-plan]\n").with("PLAN_BY_DEFAULT", "true");
+        factory.plan().done();
+        factory.drain().done();
+        let todo = factory.sandbox().todo_text();
+        assert!(todo.starts_with("- [?] a\n") && todo.contains("\n- [x] b [skip-plan]\n"), "{todo}");
     }
 
     #[test]
@@ -250,8 +284,8 @@ mod edits_meanwhile {
         let said = go(&factory, worker);
 
         assert_eq!(factory.sandbox().todo_text(), "- [ ] z\n");
-        assert_says(&said, &["issue `TODO-1` is gone; nobody to tell"]);
-        assert_eq!(factory.sandbox().log(), ["[TODO-1] a", "First commit"]);
+        assert_says(&said, &["issue `TODO-1`: the issue is gone", "issue `TODO-1` is gone; nobody to tell"]);
+        assert_eq!(factory.sandbox().log(), ["First commit"]);
     }
 
     #[test]

@@ -7,9 +7,8 @@ use acf_core::clock::Clock as _;
 use acf_core::eligibility::{Verdict, judge_issue};
 use acf_core::issue::{Issue, IssueKey, IssueRef, Stage};
 use acf_core::run::RunId;
-use acf_core::tracker::{Change, Tracker};
-use acf_trackers::todo::Todo;
-use acf_worker::assembly::new_worker_id;
+use acf_core::tracker::{Applied, Change, Condition, Tracker};
+use acf_worker::assembly::{OpenTracker, new_worker_id};
 use acf_worker::clock::SystemClock;
 use acf_worker::config::{Need, Settings};
 use acf_worker::worker::{Orders, explain, hand_out};
@@ -48,7 +47,7 @@ pub async fn run(command: &IssuesCommand, context: &Context, out: &mut Out) -> a
 
 async fn list(args: &ListArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Tracker)?;
-    let tracker = context.tracker(&settings).await?;
+    let tracker = context.tracker(&settings).await?.port;
     let issues = match args.stage {
         Some(stage) => {
             let candidates = tracker.candidates(stage).await?;
@@ -81,7 +80,7 @@ fn table_of(issues: &[Issue]) -> String {
 async fn show(args: &ShowArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Tracker)?;
     let tracker = context.tracker(&settings).await?;
-    let issue = tracker.issue(&args.key.clone().into()).await?;
+    let issue = tracker.port.issue(&tracker.key(&args.key).into()).await?;
     if args.output.json {
         out.json(&issue)?;
         return Ok(Exit::Done);
@@ -91,6 +90,9 @@ async fn show(args: &ShowArgs, context: &Context, out: &mut Out) -> anyhow::Resu
         format!("{} \"{}\"\n  status    {}\n", issue.key, one_line(&issue.summary, usize::MAX), issue.status);
     text += &format!("  assignee  {}\n", issue.assignee.as_deref().unwrap_or("nobody"));
     text += &format!("  labels    {}\n", if labels.is_empty() { "none".into() } else { labels.join(", ") });
+    if !issue.blocked_by.is_empty() {
+        text += &format!("  waits for {}\n", issue.blocked_by.join(", "));
+    }
     if let Some(url) = &issue.url {
         text += &format!("  url       {url}\n");
     }
@@ -114,7 +116,7 @@ struct Explanation<'a> {
 async fn explain_one(args: &ExplainArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Tracker)?;
     let tracker = context.tracker(&settings).await?;
-    let issue = tracker.issue(&args.key.clone().into()).await?;
+    let issue = tracker.port.issue(&tracker.key(&args.key).into()).await?;
     let (stage, rules) = (args.stage, &settings.rules);
     let verdict = match context.repository(&settings).await? {
         Some(repository) => {
@@ -166,10 +168,10 @@ async fn claim(args: &ClaimArgs, context: &Context, out: &mut Out) -> anyhow::Re
 }
 
 /// Claims an issue for an account: that one, or the next that is eligible. Returns it as it was found,
-/// and its line as it is written in the TODO file.
+/// and its line as it is written in a TODO file, or its summary in another tracker.
 ///
 /// With a repository configured, the claim is taken there, so that it excludes workers of other
-/// machines; without one, the file's own lock guards it.
+/// machines; without one, a TODO file's own lock guards it.
 pub(super) async fn claim_next(
     context: &Context,
     key: Option<&IssueKey>,
@@ -178,30 +180,49 @@ pub(super) async fn claim_next(
 ) -> anyhow::Result<Option<(Issue, String)>> {
     let settings = context.settings(Need::Tracker)?;
     let repository = context.repository(&settings).await?;
-    let todo = with_hint(acf_worker::assembly::open_tracker(&settings, repository.as_ref()))?;
+    let tracker = with_hint(acf_worker::assembly::open_tracker(&settings, repository.as_ref()))?;
+    let key = key.map(|typed| tracker.key(typed));
     let account = match account {
         Some(account) => account.to_owned(),
-        None => todo.whoami().await?,
+        None => tracker.port.whoami().await?,
     };
-    let Some(repository) = repository else {
-        let rules = &settings.rules;
-        let is_wanted = |issue: &Issue| {
-            key.is_none_or(|key| *key == issue.key) && judge_issue(issue, stage, rules).is_eligible()
-        };
-        return Ok(todo.claim_next(stage, &account, &is_wanted).await?);
+    let rules = &settings.rules;
+    let is_wanted = |issue: &Issue| {
+        key.as_ref().is_none_or(|key| *key == issue.key) && judge_issue(issue, stage, rules).is_eligible()
     };
-    let mut candidates = todo.candidates(stage).await?;
-    candidates.retain(|issue| key.is_none_or(|key| *key == issue.key));
-    let orders = orders(&settings, stage, account, &repository.trunk);
-    let claims: Arc<dyn ClaimStore> = repository.claims;
-    let tracker: Arc<dyn Tracker> = todo.clone();
-    let clock = SystemClock::default();
-    let run = RunId::new(format!("{}-{}", orders.worker, clock.now().as_millisecond()));
-    let Some(issue) = hand_out(candidates, &claims, &tracker, &clock, run, &orders).await? else {
-        return Ok(None);
+    let claimed = match (repository, &tracker.todo) {
+        (None, Some(todo)) => return Ok(todo.claim_next(stage, &account, &is_wanted).await?),
+        (None, None) => assign_next(&*tracker.port, stage, &account, &is_wanted).await?,
+        (Some(repository), _) => {
+            let mut candidates = tracker.port.candidates(stage).await?;
+            candidates.retain(|issue| key.as_ref().is_none_or(|key| *key == issue.key));
+            let orders = orders(&settings, stage, account, &repository.trunk);
+            let claims: Arc<dyn ClaimStore> = repository.claims;
+            let clock = SystemClock::default();
+            let run = RunId::new(format!("{}-{}", orders.worker, clock.now().as_millisecond()));
+            hand_out(candidates, &claims, &tracker.port, &clock, run, &orders).await?
+        }
     };
-    let line = line_of(&todo, &issue).await?;
+    let Some(issue) = claimed else { return Ok(None) };
+    let line = line_of(&tracker, &issue).await?;
     Ok(Some((issue, line)))
+}
+
+/// Assigns the first issue that is wanted, with nothing but the tracker to keep others from it: two who do
+/// this in the same moment may both be told the same issue.
+async fn assign_next(
+    tracker: &dyn Tracker,
+    stage: Stage,
+    account: &str,
+    is_wanted: Condition<'_>,
+) -> anyhow::Result<Option<Issue>> {
+    let changes = [Change::Transition(stage.working_status()), Change::Assign(account.to_owned())];
+    for issue in tracker.candidates(stage).await?.into_iter().filter(|issue| is_wanted(issue)) {
+        if let Applied::Yes(found) = tracker.apply_if(&issue.reference(), is_wanted, &changes).await? {
+            return Ok(Some(*found));
+        }
+    }
+    Ok(None)
 }
 
 fn orders(settings: &Settings, stage: Stage, account: String, trunk: &str) -> Orders {
@@ -212,12 +233,17 @@ fn orders(settings: &Settings, stage: Stage, account: String, trunk: &str) -> Or
         rules: settings.rules.clone(),
         claim_ttl: settings.worker.claim_ttl,
         daily_budget_usd: None,
+        issue_recheck: settings.worker.issue_recheck,
         trunk: trunk.to_owned(),
     }
 }
 
-pub(super) async fn line_of(todo: &Todo, issue: &Issue) -> anyhow::Result<String> {
-    Ok(todo.line_as_written(&issue.reference()).await?)
+/// Returns what the original tools call an issue's summary: in a TODO file, its line as it is written.
+pub(super) async fn line_of(tracker: &OpenTracker, issue: &Issue) -> anyhow::Result<String> {
+    match &tracker.todo {
+        Some(todo) => Ok(todo.line_as_written(&issue.reference()).await?),
+        None => Ok(issue.summary.clone()),
+    }
 }
 
 async fn assign(args: &AssignArgs, context: &Context) -> anyhow::Result<Exit> {
@@ -225,7 +251,7 @@ async fn assign(args: &AssignArgs, context: &Context) -> anyhow::Result<Exit> {
         Some(account) => account.clone(),
         None => {
             let settings = context.settings(Need::Tracker)?;
-            context.tracker(&settings).await?.whoami().await?
+            context.tracker(&settings).await?.port.whoami().await?
         }
     };
     let told = format!("assigned to {account}:");
@@ -241,7 +267,8 @@ pub(super) async fn change_one(
 ) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Tracker)?;
     let tracker = context.tracker(&settings).await?;
-    tracker.apply(&IssueRef::from(key.clone()), &[change]).await?;
+    let key = tracker.key(key);
+    tracker.port.apply(&IssueRef::from(key.clone()), &[change]).await?;
     say(format!("{told} {key}"));
     Ok(Exit::Done)
 }

@@ -9,7 +9,6 @@ use acf_core::issue::{IssueKey, IssueRef};
 use acf_core::ledger::{By, Sum, sums};
 use acf_core::receipt::Receipt;
 use acf_core::run::{Outcome, RunRecord};
-use acf_core::tracker::Tracker as _;
 use acf_worker::config::{Need, Settings};
 
 use crate::args::{RunsArgs, SettingArgs};
@@ -69,7 +68,7 @@ pub async fn run(args: &RunsArgs, context: &Context, out: &mut Out) -> anyhow::R
 /// tracker cannot be asked, is known by the key that it had.
 async fn record_name(key: &IssueKey, context: &Context, settings: &Settings) -> Option<String> {
     let tracker = context.tracker(settings).await.ok()?;
-    let issue = tracker.issue(&IssueRef::from(key.clone())).await.ok()?;
+    let issue = tracker.port.issue(&IssueRef::from(key.clone())).await.ok()?;
     Some(issue.reference().record_name())
 }
 
@@ -96,6 +95,7 @@ pub(super) fn result(record: &RunRecord) -> String {
         Outcome::Failed(failure) if record.blocked => format!("blocked: {}", failure.reason),
         Outcome::Failed(failure) => format!("given back: {}", failure.reason),
         Outcome::Interrupted => "interrupted".to_owned(),
+        Outcome::Withdrawn { why } => format!("withdrawn: {why}"),
     }
 }
 

@@ -34,6 +34,7 @@ pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::
             Outcome::Landed { commit, .. } => format!("its work had landed as {}", commit.short()),
             Outcome::Failed(failure) => failure.reason.clone(),
             Outcome::Interrupted => "it had been interrupted".to_owned(),
+            Outcome::Withdrawn { why } => format!("it had been withdrawn: {why}"),
         };
         out.line(format!("settled {}: {how}", one.record.issue))?;
     }

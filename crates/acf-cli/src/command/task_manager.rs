@@ -1,6 +1,6 @@
 //! The original `task-manager`, with its output and exit codes.
 
-use acf_core::tracker::{Change, Tracker as _};
+use acf_core::tracker::Change;
 use acf_worker::config::Need;
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ pub async fn run(command: &TaskManagerCommand, context: &Context, out: &mut Out)
         TaskManagerVerb::Auth => {
             let settings = context.settings(Need::Tracker)?;
             let tracker = context.tracker(&settings).await?;
-            let (account, _) = tokio::try_join!(tracker.whoami(), tracker.list())?;
+            let (account, _) = tokio::try_join!(tracker.port.whoami(), tracker.port.list())?;
             out.line(account)?;
             Ok(Exit::Done)
         }
@@ -35,7 +35,7 @@ pub async fn run(command: &TaskManagerCommand, context: &Context, out: &mut Out)
             let settings = context.settings(Need::Tracker)?;
             let tracker = context.tracker(&settings).await?;
             let mut listed = Vec::new();
-            for issue in tracker.candidates(*stage).await? {
+            for issue in tracker.port.candidates(*stage).await? {
                 if acf_core::eligibility::judge_issue(&issue, *stage, &settings.rules).is_eligible() {
                     let summary = line_of(&tracker, &issue).await?;
                     listed.push(Original { key: issue.key.into(), summary, description: issue.description });
@@ -47,7 +47,7 @@ pub async fn run(command: &TaskManagerCommand, context: &Context, out: &mut Out)
         TaskManagerVerb::View { key } => {
             let settings = context.settings(Need::Tracker)?;
             let tracker = context.tracker(&settings).await?;
-            let issue = tracker.issue(&key.clone().into()).await?;
+            let issue = tracker.port.issue(&tracker.key(key).into()).await?;
             let summary = line_of(&tracker, &issue).await?;
             out.json(&Original { key: issue.key.into(), summary, description: issue.description })?;
             Ok(Exit::Done)
@@ -66,7 +66,7 @@ pub async fn run(command: &TaskManagerCommand, context: &Context, out: &mut Out)
             let settings = context.settings(Need::Tracker)?;
             let account = match account {
                 Some(account) => account.clone(),
-                None => context.tracker(&settings).await?.whoami().await?,
+                None => context.tracker(&settings).await?.port.whoami().await?,
             };
             change_one(key, Change::Assign(account), context, "assigned").await
         }

@@ -32,7 +32,8 @@ pub async fn run_one(key: &IssueKey, stage: Stage, context: &Context, out: &mut 
     let settings = context.settings(Need::Worker)?;
     let stop = with_hint(foreground::begin(&settings))?;
     let ready = with_hint(assembly::assemble(&settings, context.environment(), stage).await)?;
-    let issue = ready.tracker.issue(&IssueRef::from(key.clone())).await?;
+    let key = &ready.tracker.key(key);
+    let issue = ready.tracker.port.issue(&IssueRef::from(key.clone())).await?;
     match with_hint(ready.worker.pass_for(issue, &stop).await.map_err(Into::into))? {
         Pass::Worked(Some(record)) => report(&record, out),
         Pass::Worked(None) | Pass::Stopped => Ok(Exit::Failed),
@@ -60,6 +61,10 @@ fn report(record: &RunRecord, out: &mut Out) -> anyhow::Result<Exit> {
         }
         Outcome::Interrupted => {
             out.line(format!("{} was interrupted; its work is kept", record.issue))?;
+            Ok(Exit::Failed)
+        }
+        Outcome::Withdrawn { why } => {
+            out.line(format!("{} was withdrawn, its work is kept: {why}", record.issue))?;
             Ok(Exit::Failed)
         }
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use acf_core::mask::Mask;
 
 use super::sources::{Found, Layers, Origin};
+use super::tracker::Tracker;
 use super::variables::{self, FACTORY_ENV_FILE, Kind};
 
 /// Variables that begin like this belong to acf, its trackers, its remote or its cloud.
@@ -90,13 +91,14 @@ pub fn for_worker(layers: &Layers) -> BTreeMap<String, String> {
 fn independent_of_place(layers: &Layers, kind: Kind, found: Found) -> String {
     let is_path = match kind {
         Kind::Path => true,
-        Kind::Project => !found.value.trim().starts_with("git:"),
+        Kind::Project => Tracker::chosen_name(layers) == "todo" && !found.value.trim().starts_with("git:"),
         Kind::Program => return program_line(layers, found),
         Kind::Address => {
             use super::repository_url::{Place, parse};
             parse(found.value.trim()).is_ok_and(|address| matches!(address.place, Place::Path(_)))
         }
-        Kind::Text
+        Kind::Url
+        | Kind::Text
         | Kind::Choice(_)
         | Kind::Choices(_)
         | Kind::Duration
@@ -247,6 +249,23 @@ mod tests {
                 ("PROJECT", &at("TODO.md")),
             ])
         );
+    }
+
+    #[test]
+    fn a_project_that_is_no_file_and_a_service_are_handed_on_as_they_are() {
+        for (tracker, project) in [("github", "acme/shop"), ("jira", "ACF")] {
+            let (layers, _directory) = Place::new(&[
+                ("TASK_MANAGER", tracker),
+                ("PROJECT", project),
+                ("JIRA_SITE", "acme.atlassian.net"),
+                ("GITHUB_API_URL", "https://code.acme.example/api/v3"),
+            ])
+            .layers_and_directory();
+            let environment = for_worker(&layers);
+            assert_eq!(environment["PROJECT"], project);
+            assert_eq!(environment["JIRA_SITE"], "acme.atlassian.net");
+            assert_eq!(environment["GITHUB_API_URL"], "https://code.acme.example/api/v3");
+        }
     }
 
     #[test]

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use acf_core::mask::Mask;
 use jiff::SignedDuration;
+use url::Url;
 
 use super::problems::{Problem, Problems, quoted};
+use super::repository_url;
+use super::service_url;
 use super::sources::{Found, Layers};
 use super::suggestion::closest;
 use super::variables::Variable;
@@ -87,6 +90,30 @@ impl<'a> Reader<'a> {
             Ok(value) => Some(value),
             Err(remedy) => {
                 self.wrong(variable, &found, remedy);
+                None
+            }
+        }
+    }
+
+    /// Parses the address of a service; what is told of a wrong one holds no credentials.
+    pub(super) fn url(
+        &mut self,
+        variable: &Variable,
+        parse: impl FnOnce(&str) -> Result<Url, String>,
+    ) -> Option<Url> {
+        let found = self.found(variable)?;
+        match parse(found.value.trim()) {
+            Ok(url) if service_url::is_in_the_clear(&url) => {
+                let name = variable.name;
+                self.warn(format!(
+                    "{name} begins with http://: the token goes over the network in the clear"
+                ));
+                Some(url)
+            }
+            Ok(url) => Some(url),
+            Err(remedy) => {
+                let shown = Found { value: repository_url::shown(found.value.trim()), ..found };
+                self.wrong(variable, &shown, remedy);
                 None
             }
         }

@@ -5,9 +5,15 @@
 use acf_core::mask::{MASKED, Mask};
 use serde::Serialize;
 
+use super::github::{Access, default_repository_url};
+use super::reader::Reader;
 use super::repository_url;
 use super::sources::{Layers, Origin};
-use super::variables::{self, Default, GIT_REPO_URL, GIT_TOKEN, GIT_USERNAME, Kind, Topic, Variable};
+use super::tracker::Tracker;
+use super::variables::{
+    self, Default, GH_TOKEN, GIT_REPO_URL, GIT_TOKEN, GIT_USERNAME, GITHUB_REPO, Kind, PROJECT, Topic,
+    Variable,
+};
 
 /// What is known of one variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,22 +30,29 @@ pub struct Entry {
     pub doc: &'static str,
 }
 
-/// Reports on every variable, in the order of the reference; on internal ones only if they are set.
+/// Reports on every variable, in the order of the reference; on internal ones, and those of a tracker that
+/// is not chosen, only if they are set.
 #[must_use]
 pub fn report(layers: &Layers) -> Vec<Entry> {
-    let mask = layers.mask();
+    let (mask, tracker) = (layers.mask(), Tracker::chosen_name(layers));
     variables::ALL
         .iter()
-        .map(|variable| (variable.topic, entry(layers, variable, &mask)))
-        .filter(|(topic, entry)| *topic != Topic::Internal || entry.is_set)
+        .map(|variable| (variable, entry(layers, variable, &mask)))
+        .filter(|(variable, entry)| entry.is_set || matters(variable, tracker))
         .map(|(_, entry)| entry)
         .collect()
+}
+
+fn matters(variable: &Variable, tracker: &str) -> bool {
+    let other_tracker = variable.only_with.and_then(|choice| choice.strip_prefix("TASK_MANAGER="));
+    variable.topic != Topic::Internal && other_tracker.is_none_or(|other| other == tracker)
 }
 
 fn entry(layers: &Layers, variable: &Variable, mask: &Mask) -> Entry {
     let lookup = layers.lookup(variable);
     let is_set = lookup.found.as_ref().is_some_and(|found| found.origin != Origin::Default);
-    if !is_set && let Some((value, origin)) = in_address(layers, variable, mask) {
+    let elsewhere = || in_address(layers, variable, mask).or_else(|| from_github(layers, variable));
+    if !is_set && let Some((value, origin)) = elsewhere() {
         return Entry { name: variable.name, value: Some(value), origin, is_set: true, doc: variable.doc };
     }
     let (value, origin) = match (&lookup.found, variable.default) {
@@ -62,10 +75,34 @@ fn in_address(layers: &Layers, variable: &Variable, mask: &Mask) -> Option<(Stri
     Some((value, format!("GIT_REPO_URL {}", found.origin.phrase())))
 }
 
+/// Returns what follows for the variable from what is set for GitHub.
+fn from_github(layers: &Layers, variable: &Variable) -> Option<(String, String)> {
+    let mut reader = Reader::new(layers);
+    let access = Access::read(&mut reader);
+    let from = |source: &Variable| {
+        layers.lookup(source).found.map(|found| format!("{} {}", source.name, found.origin.phrase()))
+    };
+    let own_url = || match Tracker::chosen_name(layers) {
+        "github" => default_repository_url(&reader, &access),
+        _ => None,
+    };
+    match variable.name {
+        name if name == GIT_REPO_URL.name => {
+            Some((own_url()?, from(&PROJECT).or_else(|| from(&GITHUB_REPO))?))
+        }
+        name if name == GIT_TOKEN.name => {
+            let url = layers.lookup(&GIT_REPO_URL).found.map(|found| found.value.trim().to_owned());
+            access.token_for(&url.or_else(own_url)?)?;
+            Some((MASKED.to_owned(), from(&GH_TOKEN)?))
+        }
+        _ => None,
+    }
+}
+
 fn shown(variable: &Variable, value: &str, mask: &Mask) -> String {
     if variable.secret {
         MASKED.to_owned()
-    } else if variable.kind == Kind::Address {
+    } else if matches!(variable.kind, Kind::Address | Kind::Url) {
         mask.apply(&repository_url::shown(value.trim())).into_owned()
     } else {
         mask.apply(value).into_owned()
@@ -105,6 +142,23 @@ mod tests {
         let origin = || "GIT_REPO_URL in the environment".to_owned();
         assert_eq!(told("GIT_USERNAME"), ("me".into(), origin()));
         assert_eq!(told("GIT_TOKEN"), ("***".into(), origin()));
+    }
+
+    #[test]
+    fn what_follows_from_a_project_on_github_is_told_with_where_it_comes_from() {
+        let least = [("TASK_MANAGER", "github"), ("PROJECT", "acme/shop"), ("GH_TOKEN", "ghp_hunter22")];
+        let told = |more: &[(&str, &str)], name: &str| {
+            let report = report(&Place::new(&[&least, more].concat()).layers());
+            let entry = report.into_iter().find(|entry| entry.name == name).unwrap();
+            (entry.value, entry.origin)
+        };
+        let is = |value: &str, origin: &str| (Some(value.to_owned()), origin.to_owned());
+        let url = "https://github.com/acme/shop.git";
+        assert_eq!(told(&[], "GIT_REPO_URL"), is(url, "PROJECT in the environment"));
+        assert_eq!(told(&[], "GIT_TOKEN"), is("***", "GH_TOKEN in the environment"));
+        let elsewhere = [("GIT_REPO_URL", "https://gitlab.com/acme/shop.git")];
+        let described = "(for a repository on GitHub `GH_TOKEN`)";
+        assert_eq!(told(&elsewhere, "GIT_TOKEN"), is(described, "default"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::directories;
+use super::github;
 use super::reader::Reader;
 use super::repository_url::{self, Place};
 use super::sources::{Found, Layers, Origin};
@@ -44,11 +45,30 @@ pub struct Author {
     pub email: String,
 }
 
+/// What a repository is wanted for.
+pub(super) struct Wanted {
+    /// Whether there has to be one.
+    pub(super) needed: bool,
+    /// Whether the tracker is a file in it.
+    pub(super) holds_tracker: bool,
+    /// Its address where none is given.
+    pub(super) default_url: DefaultUrl,
+}
+
+/// The address of a repository for which none is given.
+pub(super) enum DefaultUrl {
+    /// There is none.
+    None,
+    /// That of the tracker's own project; `None` where the project is missing or wrong, which has been
+    /// noted.
+    Project(Option<String>),
+}
+
 impl Repository {
     /// Reads the repository's settings; with an address missing there is no repository, which is a
-    /// problem where one is `needed` or the tracker is in it.
-    pub(super) fn read(reader: &mut Reader<'_>, needed: bool, tracker_is_in_it: bool) -> Option<Self> {
-        let address = address(reader, needed, tracker_is_in_it);
+    /// problem where one is needed or the tracker is in it.
+    pub(super) fn read(reader: &mut Reader<'_>, wanted: Wanted, access: &github::Access) -> Option<Self> {
+        let address = address(reader, wanted, access);
         let trunk = reader.parse(&GIT_TRUNK, branch);
         let ref_prefix = reader.parse(&ACF_REF_PREFIX, ref_prefix);
         let name = reader.parse(&GIT_AUTHOR_NAME, author_part);
@@ -95,23 +115,32 @@ fn work_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
 }
 
 /// The address, with its credentials apart.
-struct Access {
+struct Address {
     url: String,
     username: String,
     token: Option<SecretString>,
 }
 
-fn address(reader: &mut Reader<'_>, needed: bool, tracker_is_in_it: bool) -> Option<Access> {
+fn address(reader: &mut Reader<'_>, wanted: Wanted, access: &github::Access) -> Option<Address> {
     // git's credential protocol is made of lines.
     let given_username = reader.parse(&GIT_USERNAME, one_line);
     let given_token = reader.parse(&GIT_TOKEN, one_line).map(SecretString::from);
     let Some(found) = reader.found(&GIT_REPO_URL) else {
-        if tracker_is_in_it {
-            reader.missing(&GIT_REPO_URL, "the repository that the TODO file is in (PROJECT=git:…)");
-        } else if needed {
-            reader.missing(&GIT_REPO_URL, "e.g. https://github.com/acme/shop.git");
-        }
-        return None;
+        return match wanted.default_url {
+            DefaultUrl::Project(url) => {
+                let url = url?;
+                let token = given_token.or_else(|| access.token_for(&url));
+                Some(Address { url, username: given_username?, token })
+            }
+            DefaultUrl::None => {
+                if wanted.holds_tracker {
+                    reader.missing(&GIT_REPO_URL, "the repository that the TODO file is in (PROJECT=git:…)");
+                } else if wanted.needed {
+                    reader.missing(&GIT_REPO_URL, "e.g. https://github.com/acme/shop.git");
+                }
+                None
+            }
+        };
     };
     let address = match repository_url::parse(found.value.trim()) {
         Ok(address) => address,
@@ -129,11 +158,9 @@ fn address(reader: &mut Reader<'_>, needed: bool, tracker_is_in_it: bool) -> Opt
         reader.wrong(&GIT_TOKEN, &token_found, remedy);
     }
     let username = username(reader, given_username?, address.username);
-    Some(Access {
-        url: place(reader.layers(), &found, address.place),
-        username: username?,
-        token: given_token.or(address.token),
-    })
+    let url = place(reader.layers(), &found, address.place);
+    let token = given_token.or(address.token).or_else(|| access.token_for(&url));
+    Some(Address { url, username: username?, token })
 }
 
 /// The user of the address, unless `GIT_USERNAME` says another one; that both do is a contradiction.

@@ -10,18 +10,21 @@ use acf_core::mask::Mask;
 use acf_core::run::{AttemptLimits, WorkerId};
 use tracing_subscriber::EnvFilter;
 
+use crate::git::pages::Location;
+
 use super::directories::Directories;
+use super::github::{self, Access, GitHub};
 use super::problems::Problems;
 use super::reader::Reader;
-use super::repository::Repository;
+use super::repository::{DefaultUrl, Repository, Wanted};
 use super::sources::{Found, Layers};
 use super::tracker::{TodoLocation, Tracker};
 use super::variables::{
     ACF_AGENT_USER, ACF_CLAIM_TTL, ACF_EVENTS_FILE, ACF_LOG, ACF_WORKER_ID, AGENT, AGENT_BUDGET_USD,
     AGENT_COMMAND, AGENT_MAX_TURNS, AGENT_PRICES_FILE, AGENT_STALL_TIMEOUT, AGENT_TIMEOUT, AGENTS,
     FACTORY_BUDGET_USD_PER_DAY, FACTORY_NAME, FACTORY_RUNTIME, FEATURE_BRANCHES, IMPLEMENTATION_PROMPT,
-    INTER_ISSUE_WAIT, MAX_ATTEMPTS, NO_ISSUES_WAIT, PLAN_BY_DEFAULT, PLANNING_PROMPT, REQUIRED_LABELS,
-    RETRY_BACKOFF, STOP_GRACE, Variable,
+    INTER_ISSUE_WAIT, ISSUE_RECHECK, MAX_ATTEMPTS, NO_ISSUES_WAIT, PLAN_BY_DEFAULT, PLANNING_PROMPT,
+    REQUIRED_LABELS, RETRY_BACKOFF, STOP_GRACE, Variable,
 };
 
 /// What a command cannot do without. What it can do without is validated all the same, if it is set.
@@ -44,6 +47,10 @@ pub struct Settings {
     pub tracker: Tracker,
     /// Where work goes; there from [`Need::Repository`] on, and where the tracker is in it.
     pub repository: Option<Repository>,
+    /// Where pull requests are opened; `None` for a repository that is not on GitHub, or without a token.
+    pub pull_requests: Option<GitHub>,
+    /// The host that `GITHUB_API_URL` belongs to: its repositories have GitHub's pages, whatever its name.
+    pub github_host: String,
     /// Who does the work; there with [`Need::Worker`].
     pub agent: Option<AgentChoice>,
     /// Who goes on with it, in this order, when the one before has no quota left.
@@ -124,6 +131,8 @@ pub struct WorkerSettings {
     pub inter_issue_wait: Duration,
     /// How long its claims hold without being renewed.
     pub claim_ttl: Duration,
+    /// How long it works on an issue before it looks whether the issue is still wanted.
+    pub issue_recheck: Duration,
     /// How long it may take to save its work when it is told to stop.
     pub stop_grace: Duration,
     /// Where it appends what happens in it.
@@ -194,13 +203,20 @@ fn tracker_name(layers: &Layers) -> &'static str {
 // another one.
 
 fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
-    let tracker = Tracker::read(reader);
+    let access = Access::read(reader);
+    let tracker = Tracker::read(reader, &access);
     let in_repository = matches!(
         &tracker,
         Some(Tracker::Todo(todo)) if matches!(todo.location, TodoLocation::InRepository(_))
     );
     let needs_repository = matches!(need, Need::Repository | Need::Worker);
-    let repository = Repository::read(reader, needs_repository, in_repository);
+    let default_url = match Tracker::chosen_name(reader.layers()) {
+        "github" => DefaultUrl::Project(github::default_repository_url(reader, &access)),
+        _ => DefaultUrl::None,
+    };
+    let wanted = Wanted { needed: needs_repository, holds_tracker: in_repository, default_url };
+    let repository = Repository::read(reader, wanted, &access);
+    let pull_requests = repository.as_ref().and_then(|repository| pull_requests(repository, &access));
     let mut agents = agents(reader, matches!(need, Need::Agent | Need::Worker)).into_iter();
     let allowance = allowance(reader);
     let rules = rules(reader);
@@ -213,6 +229,8 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
     Some(Settings {
         tracker: tracker?,
         repository,
+        pull_requests,
+        github_host: access.host()?,
         agent: agents.next(),
         fallbacks: agents.collect(),
         allowance,
@@ -222,6 +240,18 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
         worker: worker?,
         mask: reader.mask(),
         warnings: reader.warnings(),
+    })
+}
+
+/// Returns where pull requests of the repository are opened, if it is on GitHub and there is a token.
+fn pull_requests(repository: &Repository, access: &Access) -> Option<GitHub> {
+    let location = Location::of(&repository.url)?;
+    let is_on_github = access.host().is_some_and(|host| host == location.host);
+    Some(GitHub {
+        api_url: access.api_url.clone()?,
+        repository: github::repository_name(&location.path).ok().filter(|_| is_on_github)?,
+        token: access.token.clone()?,
+        assignee: None,
     })
 }
 
@@ -300,6 +330,7 @@ fn worker(reader: &mut Reader<'_>) -> Option<WorkerSettings> {
     let no_issues_wait = reader.limit(&NO_ISSUES_WAIT);
     let inter_issue_wait = reader.wait(&INTER_ISSUE_WAIT);
     let claim_ttl = reader.limit(&ACF_CLAIM_TTL);
+    let issue_recheck = reader.limit(&ISSUE_RECHECK);
     let stop_grace = reader.wait(&STOP_GRACE);
     let log_filter = log_filter(reader);
     let id = id(reader, &ACF_WORKER_ID);
@@ -309,6 +340,7 @@ fn worker(reader: &mut Reader<'_>) -> Option<WorkerSettings> {
         no_issues_wait: no_issues_wait?,
         inter_issue_wait: inter_issue_wait?,
         claim_ttl: claim_ttl?,
+        issue_recheck: issue_recheck?,
         stop_grace: stop_grace?,
         events_file,
         log_filter: log_filter?,

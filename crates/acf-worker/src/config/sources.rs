@@ -14,7 +14,7 @@ use super::env_file;
 use super::problems::{Problem, quoted};
 use super::repository_url;
 use super::suggestion::closest;
-use super::variables::{self, Default, FACTORY_ENV_FILE, GIT_REPO_URL, Variable};
+use super::variables::{self, Default, FACTORY_ENV_FILE, Kind, Variable};
 
 /// The name of the configuration file in the current directory.
 pub const CONFIG_FILE: &str = "acf.toml";
@@ -272,8 +272,12 @@ impl Layers {
         let values = declared.chain(foreign).flat_map(|name| {
             self.values(name).map(move |value| (name.to_owned(), SecretString::from(value.trim())))
         });
-        let in_addresses = self.values(GIT_REPO_URL.name).flat_map(repository_url::secrets_in);
-        let in_addresses = in_addresses.map(|secret| (GIT_REPO_URL.name.to_owned(), secret));
+        let addresses =
+            variables::ALL.iter().filter(|variable| matches!(variable.kind, Kind::Address | Kind::Url));
+        let in_addresses = addresses.flat_map(|variable| {
+            let secrets = self.values(variable.name).flat_map(repository_url::secrets_in);
+            secrets.map(|secret| (variable.name.to_owned(), secret))
+        });
         let misplaced = self.config_file.misplaced_secrets.iter().cloned();
         Mask::new(values.chain(in_addresses).chain(misplaced))
     }

@@ -2,15 +2,21 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::github::{self, Access, GitHub};
+use super::jira::{self, Jira};
 use super::reader::Reader;
 use super::sources::{Found, Layers};
 use super::variables::{PROJECT, TASK_MANAGER, TODO_ASSIGNEE, TODO_FILE, TRACKERS, Variable};
 
 /// Where issues come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Tracker {
     /// A TODO file.
     Todo(Todo),
+    /// The issues of a repository on GitHub.
+    GitHub(GitHub),
+    /// A project in Jira Cloud.
+    Jira(Jira),
 }
 
 /// A TODO file, and the account that its issues are taken for.
@@ -34,6 +40,8 @@ pub enum TodoLocation {
 #[derive(Clone, Copy)]
 enum Kind {
     Todo,
+    GitHub,
+    Jira,
 }
 
 impl Tracker {
@@ -44,8 +52,11 @@ impl Tracker {
         TRACKERS.iter().copied().find(is_chosen).unwrap_or(TRACKERS[0])
     }
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        match reader.choice(&TASK_MANAGER, &[("todo", Kind::Todo)])? {
+    pub(super) fn read(reader: &mut Reader<'_>, access: &Access) -> Option<Self> {
+        let kinds = [("todo", Kind::Todo), ("github", Kind::GitHub), ("jira", Kind::Jira)];
+        match reader.choice(&TASK_MANAGER, &kinds)? {
+            Kind::GitHub => github::read(reader, access).map(Self::GitHub),
+            Kind::Jira => jira::read(reader).map(Self::Jira),
             Kind::Todo => {
                 let location = location(reader);
                 let assignee = reader.parse(&TODO_ASSIGNEE, account);

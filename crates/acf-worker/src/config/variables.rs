@@ -45,10 +45,13 @@ pub enum Kind {
     Choices(&'static [&'static str]),
     /// A path, relative to the current directory or, from `acf.toml`, to that file.
     Path,
-    /// A path, or `git:` and a path in the target repository.
+    /// What the tracker calls a project: for a TODO file, a path, or `git:` and a path in the target
+    /// repository.
     Project,
     /// An address that git understands, or a path.
     Address,
+    /// The address of a service, or the name of its host.
+    Url,
     /// A program's name on `PATH`, or its path.
     Program,
     /// A duration such as `90s`, `30m` or `1h 30m`, or a plain number of seconds.
@@ -137,7 +140,7 @@ impl Variable {
 }
 
 /// The task managers of this build.
-pub const TRACKERS: &[&str] = &["todo"];
+pub const TRACKERS: &[&str] = &["todo", "github", "jira"];
 /// The agents of this build.
 pub const AGENTS: &[&str] = &["script", "command"];
 /// The runtimes of this build.
@@ -156,25 +159,60 @@ macro_rules! variables {
     };
 }
 
-use Kind::{Address, Choice, Choices, Dollars, Duration, List, Number, Path, Program, Project, Switch, Text};
+use Kind::{
+    Address, Choice, Choices, Dollars, Duration, List, Number, Path, Program, Project, Switch, Text, Url,
+};
 use Topic::{Agent, Factory, Internal, Repository, Rules, Tracker, Worker};
 
 variables! {
     /// The task manager that issues come from.
     TASK_MANAGER = Variable::of(Tracker, Choice(TRACKERS)).default("todo");
-    /// The issues: `path/TODO.md` is a local file, `git:TODO.md` the file in the target repository.
+    /// The issues: `owner/repo` on GitHub, a project's key in Jira; `path/TODO.md` is a local file, `git:TODO.md` the file in the target repository.
     PROJECT = Variable::of(Tracker, Project);
     /// The issues' file where no `PROJECT` is given, written like one.
     TODO_FILE = Variable::of(Tracker, Project).only_with("TASK_MANAGER=todo");
     /// The account that workers take issues for.
     TODO_ASSIGNEE = Variable::of(Tracker, Text).default("acf").only_with("TASK_MANAGER=todo");
+    /// The repository whose issues are taken where no `PROJECT` is given, as `owner/repo`.
+    GITHUB_REPO = Variable::of(Tracker, Text).only_with("TASK_MANAGER=github");
+    /// The token for GitHub: for issues, for pull requests whatever the tracker, and for the repository.
+    GH_TOKEN = Variable::of(Tracker, Text).secret();
+    /// The GitHub account that workers take issues for.
+    GH_ASSIGNEE = Variable::of(Tracker, Text).otherwise("the token's own account").only_with("TASK_MANAGER=github");
+    /// The REST API of GitHub; of a GitHub Enterprise it is `https://HOST/api/v3`.
+    GITHUB_API_URL = Variable::of(Tracker, Url).default("https://api.github.com");
+    /// The Jira Cloud site, as `acme.atlassian.net`.
+    JIRA_SITE = Variable::of(Tracker, Url).only_with("TASK_MANAGER=jira");
+    /// The mail address of the Atlassian account that the token belongs to.
+    JIRA_EMAIL = Variable::of(Tracker, Text).only_with("TASK_MANAGER=jira");
+    /// The API token for Jira.
+    JIRA_TOKEN = Variable::of(Tracker, Text).secret().only_with("TASK_MANAGER=jira");
+    /// The id of the Atlassian account that workers take issues for.
+    JIRA_ASSIGNEE_ACCOUNT_ID = Variable::of(Tracker, Text).only_with("TASK_MANAGER=jira");
+    /// The REST API of Jira; for a scoped token it is `https://api.atlassian.com/ex/jira/CLOUD-ID`.
+    JIRA_API_URL = Variable::of(Tracker, Url).otherwise("`https://JIRA_SITE`").only_with("TASK_MANAGER=jira");
+    /// What the project calls the status of issues that wait to be taken.
+    JIRA_STATUS_TO_DO = Variable::of(Tracker, Text).default("To Do").only_with("TASK_MANAGER=jira");
+    /// What the project calls the status of issues that are being implemented.
+    JIRA_STATUS_IN_PROGRESS = Variable::of(Tracker, Text).default("In Progress").only_with("TASK_MANAGER=jira");
+    /// What the project calls the status of issues whose work waits for review.
+    JIRA_STATUS_IN_REVIEW = Variable::of(Tracker, Text).default("In Review").only_with("TASK_MANAGER=jira");
+    /// What the project calls the status of issues that are finished.
+    JIRA_STATUS_DONE = Variable::of(Tracker, Text).default("Done").only_with("TASK_MANAGER=jira");
+    /// What the project calls the status of issues that are being planned.
+    JIRA_STATUS_PLANNING = Variable::of(Tracker, Text).default("Planning").only_with("TASK_MANAGER=jira");
+    /// What the project calls the status of issues whose plan waits for approval.
+    JIRA_STATUS_AWAITING_PLAN_REVIEW =
+        Variable::of(Tracker, Text).default("Awaiting Plan Review").only_with("TASK_MANAGER=jira");
+    /// What the project calls the status of issues whose plan is approved.
+    JIRA_STATUS_PLAN_APPROVED = Variable::of(Tracker, Text).default("Plan Approved").only_with("TASK_MANAGER=jira");
 
     /// The target repository; a user and a password in it are taken out at once and kept secret.
-    GIT_REPO_URL = Variable::of(Repository, Address);
+    GIT_REPO_URL = Variable::of(Repository, Address).otherwise("with `TASK_MANAGER=github` the project's own");
     /// The user for the repository; most hosts take any together with a token.
     GIT_USERNAME = Variable::of(Repository, Text).default("x-access-token");
     /// The token or password for the repository.
-    GIT_TOKEN = Variable::of(Repository, Text).secret();
+    GIT_TOKEN = Variable::of(Repository, Text).secret().otherwise("for a repository on GitHub `GH_TOKEN`");
     /// The branch that work starts from and lands on.
     GIT_TRUNK = Variable::of(Repository, Text).otherwise("the remote's default branch");
     /// The name that commits carry.
@@ -226,6 +264,8 @@ variables! {
     NO_ISSUES_WAIT = Variable::of(Worker, Duration).default("60");
     /// The wait between two issues.
     INTER_ISSUE_WAIT = Variable::of(Worker, Duration).default("0");
+    /// How long a worker works on an issue before it looks whether the issue is still to be worked on.
+    ISSUE_RECHECK = Variable::of(Worker, Duration).default("5m");
     /// How long a claim holds without being renewed; the issues of a worker that died wait that long.
     ACF_CLAIM_TTL = Variable::of(Worker, Duration).default("30m");
     /// How long a worker that is told to stop may take to save its work.
@@ -271,15 +311,8 @@ const fn secret(name: &'static str) -> Foreign {
 
 /// The variables that are taken out of the environment of agents though acf does not use them.
 pub static FOREIGN: &[Foreign] = &[
-    open("JIRA_SITE"),
-    open("JIRA_EMAIL"),
-    secret("JIRA_TOKEN"),
-    open("JIRA_ASSIGNEE_ACCOUNT_ID"),
-    secret("GH_TOKEN"),
     secret("GITHUB_TOKEN"),
-    open("GH_ASSIGNEE"),
     open("GH_USERNAME"),
-    open("GITHUB_REPO"),
     secret("ANTHROPIC_API_KEY"),
     secret("CLAUDE_ACCESS_TOKEN"),
     secret("CLAUDE_REFRESH_TOKEN"),

@@ -9,6 +9,7 @@ pub mod checkout;
 pub mod claims;
 pub mod command;
 pub mod mirror;
+pub mod pages;
 pub mod probe;
 pub mod push;
 pub mod remote;

@@ -7,6 +7,7 @@ mod hand_out;
 mod lease;
 mod patrol;
 mod poll;
+mod recheck;
 mod report;
 mod rest;
 mod run;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use acf_core::claim::{ClaimError, ClaimStore, Version};
 use acf_core::clock::Clock;
 use acf_core::eligibility::Rules;
+use acf_core::git_host::{GitHost, GitHostError};
 use acf_core::issue::{Issue, Stage};
 use acf_core::issue_run::{Event, Round, Terms};
 use acf_core::mask::Mask;
@@ -31,9 +33,12 @@ use acf_core::tracker::{Tracker, TrackerError};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use crate::git::pages::Pages;
+
 pub use hand_out::hand_out;
 pub use patrol::{Ending, Life, Patrol, chain};
 pub use poll::{Pass, explain};
+use settle::Left;
 pub use settle::Settled;
 
 use rest::{Fatigue, Spending};
@@ -131,6 +136,8 @@ pub struct Surroundings {
     pub claims: Arc<dyn ClaimStore>,
     /// The issues.
     pub tracker: Arc<dyn Tracker>,
+    /// The place where the repository lives, besides git.
+    pub hosting: Hosting,
     /// Where runs are worked on.
     pub workbench: Arc<dyn Workbench>,
     /// The time.
@@ -141,6 +148,24 @@ pub struct Surroundings {
     pub run_ids: RunIds,
     /// Keeps secrets out of what is recorded and told of issues and runs.
     pub mask: Mask,
+}
+
+/// The place where the repository lives, as far as acf knows it: what git itself has no words for.
+#[derive(Clone, Default)]
+pub struct Hosting {
+    /// Where pull requests are opened; `None` on a host that acf opens none on.
+    pub pull_requests: Option<PullRequests>,
+    /// The pages where people look at files; `None` where there are none, or they are not known.
+    pub pages: Option<Pages>,
+}
+
+/// Where pull requests are opened.
+#[derive(Clone)]
+pub struct PullRequests {
+    /// The host.
+    pub host: Arc<dyn GitHost>,
+    /// The branch that work is to be merged into.
+    pub base: String,
 }
 
 /// What a worker is told to do.
@@ -158,6 +183,8 @@ pub struct Orders {
     pub claim_ttl: Duration,
     /// What the runs of a day may cost, all workers' taken together, in US dollars.
     pub daily_budget_usd: Option<f64>,
+    /// How long it works on an issue before it looks whether the issue is still wanted.
+    pub issue_recheck: Duration,
     /// The name of the trunk.
     pub trunk: String,
 }
@@ -177,7 +204,9 @@ pub struct Clerk {
     worker: WorkerId,
     claim_ttl: Duration,
     max_attempts: u32,
+    hosting: Hosting,
     seen: Mutex<HashMap<String, Seen>>,
+    left: Mutex<HashMap<String, Left>>,
 }
 
 impl Clerk {
@@ -191,7 +220,14 @@ impl Clerk {
         claim_ttl: Duration,
         max_attempts: u32,
     ) -> Self {
-        Self { claims, tracker, clock, worker, claim_ttl, max_attempts, seen: Mutex::default() }
+        let (hosting, seen, left) = (Hosting::default(), Mutex::default(), Mutex::default());
+        Self { claims, tracker, clock, worker, claim_ttl, max_attempts, hosting, seen, left }
+    }
+
+    /// Returns the clerk as it leads people to pull requests and pages, too.
+    #[must_use]
+    pub fn with_hosting(self, hosting: Hosting) -> Self {
+        Self { hosting, ..self }
     }
 }
 
@@ -213,6 +249,9 @@ pub enum WorkerError {
     /// The tracker cannot be read or written.
     #[error("cannot work with the tracker")]
     Tracker(#[from] TrackerError),
+    /// The host cannot be told of a pull request.
+    #[error("cannot open a pull request")]
+    Host(#[from] GitHostError),
     /// The trunk is gone.
     #[error("the repository has no branch {0}")]
     NoTrunk(String),
@@ -229,7 +268,7 @@ impl WorkerError {
             Self::Claims(ClaimError::Unauthorized(_) | ClaimError::Refused { .. })
             | Self::NoTrunk(_)
             | Self::NotAuthenticated(_) => false,
-            Self::Claims(_) => true,
+            Self::Claims(_) | Self::Host(_) => true,
             Self::Tracker(TrackerError::RateLimited { .. } | TrackerError::Other { .. }) => true,
             Self::Tracker(_) => false,
         }
@@ -247,7 +286,8 @@ impl Worker {
             orders.worker.clone(),
             orders.claim_ttl,
             orders.rules.attempts.max_attempts,
-        );
+        )
+        .with_hosting(around.hosting.clone());
         Self { around, orders, clerk, fatigue: Fatigue::default(), spending: Spending::default() }
     }
 

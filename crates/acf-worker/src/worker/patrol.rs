@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use acf_core::git_host::GitHostError;
 use acf_core::progress::What;
 use acf_core::run::{FailureKind, Outcome, RunRecord};
 use acf_core::tracker::TrackerError;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::poll::wait_until;
@@ -123,12 +125,10 @@ impl Worker {
                 Err(error) if error.is_passing() && !(patrol.exit_when_idle && errors == MOST_ERRORS) => {
                     let wait = error_wait(&error, errors);
                     errors += 1;
-                    let cause = chain(&error);
-                    tracing::warn!(
-                        wait_secs = wait.as_secs(),
-                        "{cause}; trying again in {} s",
-                        wait.as_secs()
-                    );
+                    let (wait_secs, cause) = (wait.as_secs(), chain(&error));
+                    let until = self.around.clock.now().checked_add(wait).unwrap_or(Timestamp::MAX);
+                    let until = until.round(jiff::Unit::Second).unwrap_or(until);
+                    tracing::warn!(wait_secs, "{cause}; trying again in {wait_secs} s, at {until}");
                     wait
                 }
                 Err(error) => return Err(error),
@@ -154,7 +154,9 @@ fn not_authenticated(record: &RunRecord) -> Option<String> {
 }
 
 fn error_wait(error: &WorkerError, errors_before: u32) -> Duration {
-    if let WorkerError::Tracker(TrackerError::RateLimited { retry_after }) = error {
+    if let WorkerError::Tracker(TrackerError::RateLimited { retry_after })
+    | WorkerError::Host(GitHostError::RateLimited { retry_after }) = error
+    {
         return *retry_after;
     }
     FIRST_ERROR_WAIT.saturating_mul(2u32.saturating_pow(errors_before)).min(LONGEST_ERROR_WAIT)

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use acf_core::claim::{Claim, ClaimError, ClaimStore, Survey};
+use acf_core::claim::{Claim, ClaimError, ClaimStore, Survey, Wip};
 use acf_core::clock::Clock;
 use acf_core::eligibility::{ClaimView, Rules, Verdict, judge, judge_issue, target};
 use acf_core::issue::{Issue, Stage};
 use acf_core::progress::What;
-use acf_core::run::{CommitId, History, RunRecord};
-use acf_core::tracker::{Applied, Change};
+use acf_core::receipt::Receipt;
+use acf_core::run::{CommitId, Failure, FailureKind, History, Outcome, RunRecord};
+use acf_core::tracker::{Applied, Change, TrackerError};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::lease::Lease;
+use super::report::Patience;
 use super::{Job, Worker, WorkerError};
 
 /// What came of a pass.
@@ -111,8 +113,15 @@ impl Worker {
             let verdict =
                 judge(&issue, stage, rules, &claim_view(&issue, survey), &history, self.around.clock.now());
             if !verdict.is_eligible() {
-                obstacles.note(&verdict);
                 let not_before = history.not_before(stage, rules.attempts);
+                match not_before {
+                    // In words that do not change with every second.
+                    Some(at) if verdict.first_obstacle() == verdict.findings.last() => {
+                        let at = at.round(jiff::Unit::Second).unwrap_or(at);
+                        obstacles.note_words(format!("not to be tried again before {at}"));
+                    }
+                    _ => obstacles.note(&verdict),
+                }
                 look_again_at = [look_again_at, not_before].into_iter().flatten().min();
                 continue;
             }
@@ -162,57 +171,108 @@ impl Worker {
             stage,
         });
         let mut lease = Lease::new(held, self.around.claims.clone(), self.around.clock.clone(), sent_at);
-        let Some(found) = self.confirm(&issue, &mut lease).await? else { return Ok(None) };
-        let job = Job {
-            run,
-            target: target(&found, stage, &self.orders.rules),
-            issue: found,
+        let job = |issue: Issue, wip| Job {
+            run: run.clone(),
+            target: target(&issue, stage, &self.orders.rules),
+            issue,
             stage,
             base: trunk.clone(),
-            wip: lease.held.wip.clone(),
+            wip,
             attempt: history.failed_attempts(stage) + 1,
         };
-        let record = self.run(&job, lease, survey, stop).await?;
+        let record = match self.confirm(&issue, &mut lease).await {
+            Ok(Confirmed::Taken(found)) => {
+                let job = job(*found, lease.held.wip.clone());
+                self.run(&job, lease, survey, stop).await?
+            }
+            Ok(Confirmed::Dropped(why)) => {
+                self.drop_claim(&issue, &lease, why).await?;
+                return Ok(None);
+            }
+            // An issue that cannot be moved or assigned fails by itself, and costs nobody the others.
+            Err(WorkerError::Tracker(TrackerError::Impossible(why))) => {
+                let failure = Failure::new(FailureKind::TrackerRefused, why);
+                self.fail_at_once(&job(issue, None), lease, failure).await?
+            }
+            // Whether the tracker took the changes is not known: the claim stays until it is settled,
+            // which gives the issue back.
+            Err(error) => {
+                let nothing_done =
+                    self.record(&job(issue, None), &lease, Outcome::Interrupted, Receipt::default());
+                self.clerk.leave(&lease.held, nothing_done, Wip::Keep);
+                return Err(error);
+            }
+        };
         if let Some(record) = &record {
             self.fatigue.note(record, self.around.clock.now());
         }
         Ok(Some(Pass::Worked(record.map(Box::new))))
     }
 
-    /// Reads the issue again; if it still is one to take, assigns it and moves it on. If not, drops
-    /// the claim.
-    async fn confirm(&self, issue: &Issue, lease: &mut Lease) -> Result<Option<Issue>, WorkerError> {
+    /// Reads the issue again and, if it still is one to take, assigns it and moves it on. A tracker that
+    /// does not answer is asked again for a while.
+    async fn confirm(&self, issue: &Issue, lease: &mut Lease) -> Result<Confirmed, WorkerError> {
         let (stage, rules) = (self.orders.stage, &self.orders.rules);
         let is_still_wanted = |issue: &Issue| judge_issue(issue, stage, rules).is_eligible();
         // In this order: where a tracker takes one change at a time and the worker dies between them, the
         // status is what tells that there is something to be given back.
         let changes =
             [Change::Transition(stage.working_status()), Change::Assign(self.orders.account.clone())];
-        lease.ensure().await?;
-        let why = match self.around.tracker.apply_if(&issue.reference(), &is_still_wanted, &changes).await {
-            Ok(Applied::Yes(found)) => {
-                // It may have been approved since the poll: it is given back as it is now.
-                lease.held.claim.found_status = found.status.clone();
-                return Ok(Some(found.masked(&self.around.mask)));
+        let mut patience = Patience::default();
+        loop {
+            lease.ensure().await?;
+            let claim = lease.held.claim.clone();
+            // What got no answer may have been done in part: then the issue is as this run has put it.
+            let is_ours = |issue: &Issue| patience.is_tried() && claim.is_working_on(issue);
+            let is_to_be_taken = |issue: &Issue| is_still_wanted(issue) || is_ours(issue);
+            match self.around.tracker.apply_if(&issue.reference(), &is_to_be_taken, &changes).await {
+                Ok(Applied::Yes(found)) => {
+                    if is_still_wanted(&found) {
+                        // It may have been approved since the poll: it is given back as it is now.
+                        lease.held.claim.found_status = found.status.clone();
+                        return Ok(Confirmed::Taken(Box::new(found.masked(&self.around.mask))));
+                    }
+                    // As it was found before the first try.
+                    let (status, assignee) = (claim.found_status.clone(), None);
+                    let found = found.masked(&self.around.mask);
+                    return Ok(Confirmed::Taken(Box::new(Issue { status, assignee, ..found })));
+                }
+                Ok(Applied::No(found)) => {
+                    // A try that got no answer may have assigned it before somebody moved it back.
+                    if patience.is_tried() && claim.keeps_others_from(&found) {
+                        let keeps = |issue: &Issue| claim.keeps_others_from(issue);
+                        self.around.tracker.apply_if(&issue.reference(), &keeps, &[Change::Unassign]).await?;
+                    }
+                    let verdict = judge_issue(&found, stage, rules);
+                    let why =
+                        verdict.first_obstacle().map_or_else(String::new, |finding| finding.says.clone());
+                    return Ok(Confirmed::Dropped(why));
+                }
+                Err(TrackerError::NotFound(_)) => {
+                    return Ok(Confirmed::Dropped("the issue is gone".to_owned()));
+                }
+                Err(error) => patience.wait(&*self.around.clock, &issue.key, error.into()).await?,
             }
-            Ok(Applied::No(found)) => {
-                let verdict = judge_issue(&found, stage, rules);
-                verdict.first_obstacle().map_or_else(String::new, |finding| finding.says.clone())
-            }
-            Err(acf_core::tracker::TrackerError::NotFound(_)) => "the issue is gone".to_owned(),
-            Err(error) => {
-                // Whether the tracker took the changes is not known: the claim stays until it is
-                // settled, which gives the issue back.
-                return Err(error.into());
-            }
-        };
+        }
+    }
+
+    /// Gives up the claim on an issue that is not to be taken after all.
+    async fn drop_claim(&self, issue: &Issue, lease: &Lease, why: String) -> Result<(), WorkerError> {
         tracing::info!(issue.key = %issue.key, why, "dropped issue `{}`: {why}", issue.key);
         self.around.observer.note(What::Dropped { issue: issue.key.clone(), why });
-        match self.around.claims.release(&lease.held, None, &acf_core::claim::Wip::Keep).await {
-            Ok(()) | Err(ClaimError::Lost) => Ok(None),
+        match self.around.claims.release(&lease.held, None, &Wip::Keep).await {
+            Ok(()) | Err(ClaimError::Lost) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What came of looking at a claimed issue again.
+enum Confirmed {
+    /// It is assigned and moved on; the issue as it was found.
+    Taken(Box<Issue>),
+    /// It is not to be taken after all, and nothing was changed; why not.
+    Dropped(String),
 }
 
 /// The orders that judging takes.
@@ -300,8 +360,12 @@ struct Obstacles {
 impl Obstacles {
     fn note(&mut self, verdict: &Verdict) {
         if let Some(finding) = verdict.first_obstacle() {
-            *self.reasons.entry(finding.says.clone()).or_default() += 1;
+            self.note_words(finding.says.clone());
         }
+    }
+
+    fn note_words(&mut self, words: String) {
+        *self.reasons.entry(words).or_default() += 1;
     }
 
     fn told(mut self, seen: usize) -> String {
@@ -329,9 +393,102 @@ pub(crate) fn wait_until(at: Option<Timestamp>, now: Timestamp, longest: Duratio
 
 #[cfg(test)]
 mod tests {
-    use acf_core::eligibility::Finding;
+    use std::sync::Arc;
 
+    use acf_core::clock::Clock as _;
+    use acf_core::eligibility::Finding;
+    use acf_core::issue::Status;
+
+    use super::super::stubs::{self, Failing, Granted, Moved, Stubborn, worker_with};
     use super::*;
+
+    fn no_route() -> TrackerError {
+        TrackerError::other("cannot reach the tracker", "no route")
+    }
+
+    /// Takes and confirms an issue while the tracker fails like that. Returns what came of it, the issue as
+    /// the tracker has it then, and after how many seconds.
+    async fn confirm(
+        failures: impl IntoIterator<Item = Failing>,
+    ) -> (Result<Confirmed, WorkerError>, Issue, u64) {
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), failures));
+        let (claims, clock) = (Arc::new(Granted::default()), Arc::new(Moved::default()));
+        let worker = worker_with(claims.clone(), tracker.clone(), clock.clone());
+        let mut held = stubs::held(60 * 60);
+        held.claim = held.claim.in_name_of("acf");
+        let mut lease = Lease::new(held, claims, clock.clone(), Duration::ZERO);
+        let confirmed = worker.confirm(&stubs::issue(), &mut lease).await;
+        (confirmed, tracker.now(), clock.monotonic().as_secs())
+    }
+
+    #[tokio::test]
+    async fn a_tracker_that_does_not_answer_is_asked_again_before_an_issue_is_given_up() {
+        let failures = [Failing::Before(no_route()), Failing::AfterOne(no_route())];
+        let (confirmed, now, after_secs) = confirm(failures).await;
+        let Ok(Confirmed::Taken(found)) = confirmed else { panic!("it was not taken") };
+        assert_eq!(*found, stubs::issue(), "it is as it was found before the first try");
+        assert_eq!((now.status, now.assignee.as_deref()), (Status::InProgress, Some("acf")));
+        assert_eq!(after_secs, 2 + 4);
+    }
+
+    #[tokio::test]
+    async fn a_tracker_that_stays_away_is_left_to_whoever_settles_the_claim() {
+        let (confirmed, _, after_secs) = confirm([0; 4].map(|_| Failing::AfterOne(no_route()))).await;
+        assert!(matches!(confirmed, Err(WorkerError::Tracker(TrackerError::Other { .. }))));
+        assert_eq!(after_secs, 2 + 4 + 8);
+    }
+
+    #[tokio::test]
+    async fn a_tracker_that_says_how_long_to_wait_is_believed_up_to_a_minute() {
+        let limited =
+            |secs| Failing::Before(TrackerError::RateLimited { retry_after: Duration::from_secs(secs) });
+        let (confirmed, _, after_secs) = confirm([limited(50)]).await;
+        assert!(matches!(confirmed, Ok(Confirmed::Taken(_))));
+        assert_eq!(after_secs, 50);
+        let (confirmed, _, after_secs) = confirm([limited(61)]).await;
+        assert!(matches!(confirmed, Err(WorkerError::Tracker(TrackerError::RateLimited { .. }))));
+        assert_eq!(after_secs, 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_silent_tracker_may_have_taken_is_given_back_once_it_answers_and_is_no_attempt() {
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), [0; 4].map(|_| Failing::AfterOne(no_route()))));
+        let claims = Arc::new(Granted::default());
+        let worker = worker_with(claims.clone(), tracker.clone(), Arc::new(Moved::default()));
+        let stop = CancellationToken::new();
+        worker.pass(&stop).await.unwrap_err();
+        assert_eq!((tracker.now().status, claims.released()), (Status::InProgress, vec![]));
+
+        let settled = worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap();
+
+        assert_eq!(settled.len(), 1);
+        assert_eq!(settled[0].record.outcome, Outcome::Interrupted);
+        assert_eq!(tracker.now(), stubs::issue(), "it is given back");
+        assert_eq!(tracker.comments(), [""; 0]);
+        assert_eq!(worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn an_issue_that_the_tracker_does_not_change_is_a_failed_run_and_not_the_end_of_the_worker() {
+        let refusal = || TrackerError::Impossible("no transition leads to In Progress".into());
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), [Failing::AfterOne(refusal())]));
+        let claims = Arc::new(Granted::default());
+        let worker = worker_with(claims.clone(), tracker.clone(), Arc::new(Moved::default()));
+
+        let pass = worker.pass(&CancellationToken::new()).await.unwrap();
+
+        let Pass::Worked(Some(record)) = pass else { panic!("{pass:?}") };
+        let Outcome::Failed(failure) = &record.outcome else { panic!("{record:?}") };
+        assert_eq!(failure.kind, FailureKind::TrackerRefused);
+        assert_eq!(claims.released(), [Some(*record)]);
+        assert_eq!(tracker.now(), stubs::issue(), "it is given back");
+        let comments = tracker.comments();
+        assert_eq!(comments.len(), 1);
+        assert!(
+            comments[0].starts_with("acf gave this back: no transition leads to In Progress. "),
+            "{comments:?}"
+        );
+    }
 
     fn verdict(says: &str) -> Verdict {
         Verdict { findings: vec![Finding { ok: false, says: says.into(), remedy: None }] }

@@ -37,8 +37,9 @@ impl Worker {
     ) -> Result<Option<RunRecord>, WorkerError> {
         self.step(job, Step::Checkout, 0, None);
         let mut opened = None;
+        let (claim, halt) = (lease.held.claim.clone(), stop.child_token());
         let opening = async {
-            match self.around.workbench.open(job, stop).await {
+            match self.around.workbench.open(job, &halt).await {
                 Ok(bench) => {
                     opened = Some(bench);
                     Event::Waited
@@ -46,7 +47,7 @@ impl Worker {
                 Err(failure) => Event::Broke(failure),
             }
         };
-        let event = lease.keep_during(None, opening).await;
+        let event = lease.keep_during(None, self.while_wanted(&claim, &halt, opening)).await;
         let (conclusion, bench) = match (event, opened) {
             (Event::Waited, Some(mut bench)) => {
                 let conclusion = self.drive(job, &mut lease, &mut *bench, survey, stop).await;
@@ -54,6 +55,7 @@ impl Worker {
             }
             (Event::Broke(_), bench) if stop.is_cancelled() => (Conclusion::Interrupted, bench),
             (Event::Broke(failure), bench) => (Conclusion::Failed(failure), bench),
+            (Event::Withdrawn(why), bench) => (Conclusion::Withdrawn(why), bench),
             (_, bench) => (Conclusion::ClaimLost, bench),
         };
         let concluded = self.conclude(job, &lease, conclusion, bench.as_deref()).await;
@@ -62,6 +64,19 @@ impl Worker {
             bench.close().await;
         }
         match concluded {
+            Some((record, wip)) => self.report(job, lease, record, &wip).await,
+            None => Ok(self.dropped(job)),
+        }
+    }
+
+    /// Ends a run that failed before there was anything to work on.
+    pub(super) async fn fail_at_once(
+        &self,
+        job: &Job,
+        lease: Lease,
+        failure: Failure,
+    ) -> Result<Option<RunRecord>, WorkerError> {
+        match self.conclude(job, &lease, Conclusion::Failed(failure), None).await {
             Some((record, wip)) => self.report(job, lease, record, &wip).await,
             None => Ok(self.dropped(job)),
         }
@@ -79,8 +94,27 @@ impl Worker {
         let (mut run, mut action) = IssueRun::begin(bench.terms());
         let mut survey = survey.clone();
         let mut turn = None;
+        // Whether nothing that takes its time has been done since the issue was last looked at.
+        let mut is_confirmed = false;
         loop {
             let rounds = run.fix_rounds();
+            let claim = lease.held.claim.clone();
+            let halt = stop.child_token();
+            let withdrawn = match action {
+                Action::Push(_) if !is_confirmed => {
+                    is_confirmed = true;
+                    self.look_again(&claim).await
+                }
+                Action::RunAgent(_) | Action::Gate | Action::Wait(_) => {
+                    is_confirmed = false;
+                    None
+                }
+                Action::Push(_) | Action::Rebase | Action::Collect | Action::End(_) => None,
+            };
+            if let Some(why) = withdrawn {
+                action = run.on(Event::Withdrawn(why));
+                continue;
+            }
             // Whoever has lost the race for the trunk rebases and pushes again before the others go on;
             // but nobody waits for an agent or a gate.
             match action {
@@ -97,7 +131,8 @@ impl Worker {
                 Action::RunAgent(round) => {
                     self.step(job, Step::Agent, rounds, None);
                     let salvage = bench.salvage();
-                    lease.keep_during(Some(salvage), bench.run_agent(&round, stop)).await
+                    let work = self.while_wanted(&claim, &halt, bench.run_agent(&round, &halt));
+                    lease.keep_during(Some(salvage), work).await
                 }
                 Action::Wait(wait) => {
                     let wait = spread(wait, &job.run, rounds);
@@ -108,16 +143,17 @@ impl Worker {
                     let waiting = async {
                         tokio::select! {
                             () = self.around.clock.sleep(wait) => Event::Waited,
-                            () = stop.cancelled() => Event::StopRequested,
+                            () = halt.cancelled() => Event::StopRequested,
                         }
                     };
-                    lease.keep_during(Some(salvage), waiting).await
+                    lease.keep_during(Some(salvage), self.while_wanted(&claim, &halt, waiting)).await
                 }
                 Action::Collect => bench.collect().await,
                 Action::Gate => {
                     self.step(job, Step::Gate, rounds, None);
                     let salvage = bench.salvage();
-                    lease.keep_during(Some(salvage), bench.gate(stop)).await
+                    let work = self.while_wanted(&claim, &halt, bench.gate(&halt));
+                    lease.keep_during(Some(salvage), work).await
                 }
                 Action::Push(target) => {
                     self.step(job, Step::Publish, rounds, None);
@@ -248,18 +284,15 @@ impl Worker {
                     | FailureKind::AgentTimedOut => SaveFor::GoingOn,
                     _ => SaveFor::LookingAt,
                 };
-                let counts = failure.kind.counts();
-                let mut record = self.record(job, lease, Outcome::Failed(failure), receipt());
-                // Others may have tried and failed between the poll and the claim. Where that cannot be
-                // found out, the release will hardly succeed either.
-                if let Ok(failed_before) = self.clerk.failed_attempts_by_now(&lease.held).await {
-                    record.receipt.attempt = failed_before + 1;
-                }
-                record.blocked = counts && record.receipt.attempt >= self.orders.rules.attempts.max_attempts;
+                let record = self.record(job, lease, Outcome::Failed(failure), receipt());
                 (record, save(bench, purpose).await)
             }
             Conclusion::Interrupted => (
                 self.record(job, lease, Outcome::Interrupted, receipt()),
+                save(bench, SaveFor::GoingOn).await,
+            ),
+            Conclusion::Withdrawn(why) => (
+                self.record(job, lease, Outcome::Withdrawn { why }, receipt()),
                 save(bench, SaveFor::GoingOn).await,
             ),
         })
@@ -274,12 +307,23 @@ impl Worker {
         wip: &Wip,
     ) -> Result<Option<RunRecord>, WorkerError> {
         self.step(job, Step::Report, record.receipt.fix_rounds, None);
+        let record = match self.clerk.counted_by_now(record.clone(), &lease.held).await {
+            Ok(counted) => counted,
+            // A number that may be wrong is not told.
+            Err(error) => {
+                self.clerk.leave(&lease.held, record, wip.clone());
+                return Err(error);
+            }
+        };
         match self.clerk.tell(&record, &mut lease).await {
             Ok(()) => {}
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(self.dropped(job)),
             Err(WorkerError::Claims(error)) => return Err(self.kept(job, wip, error).into()),
-            // The claim stays: whoever settles it tells the tracker.
-            Err(error) => return Err(error),
+            // The claim stays: the next pass settles it, or whoever finds it.
+            Err(error) => {
+                self.clerk.leave(&lease.held, record, wip.clone());
+                return Err(error);
+            }
         }
         let mut released = self.around.claims.release(&lease.held, Some(&record), wip).await;
         if let (Err(ClaimError::Refused { .. } | ClaimError::Other { .. }), Wip::Put(commit)) =
@@ -326,7 +370,7 @@ impl Worker {
         self.around.observer.note(What::Step { issue: job.issue.key.clone(), step, round, detail });
     }
 
-    fn record(&self, job: &Job, lease: &Lease, outcome: Outcome, receipt: Receipt) -> RunRecord {
+    pub(super) fn record(&self, job: &Job, lease: &Lease, outcome: Outcome, receipt: Receipt) -> RunRecord {
         let outcome = match outcome {
             Outcome::Failed(failure) => Outcome::Failed(failure.masked(&self.around.mask)),
             told => told,
@@ -400,6 +444,12 @@ fn log_end(record: &RunRecord) {
         Outcome::Interrupted => {
             tracing::info!(issue.key = %issue, %run, duration_ms, "stopped working on issue `{issue}`; its work is kept");
         }
+        Outcome::Withdrawn { why } => {
+            tracing::info!(
+                issue.key = %issue, %run, duration_ms,
+                "withdrew from issue `{issue}`, its work is kept: {why}"
+            );
+        }
     }
 }
 
@@ -408,63 +458,10 @@ mod tests {
     use std::sync::Arc;
 
     use acf_core::clock::Clock as _;
-    use acf_core::eligibility::Rules;
-    use acf_core::issue::{Issue, IssueRef, Stage};
-    use acf_core::mask::Mask;
-    use acf_core::progress::Observer;
-    use acf_core::run::WorkerId;
-    use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
-    use async_trait::async_trait;
+    use acf_core::issue::{Issue, Stage};
 
-    use super::super::stubs::{Answer, Moved, Renewals, held};
-    use super::super::{Orders, Surroundings, Workbench};
+    use super::super::stubs::{Answer, Moved, Renewals, Unasked, held, worker_with};
     use super::*;
-
-    /// What a push has nothing to do with.
-    struct Unasked;
-
-    #[async_trait]
-    impl Tracker for Unasked {
-        fn kind(&self) -> &'static str {
-            unreachable!("a push tells no tracker")
-        }
-
-        async fn whoami(&self) -> Result<String, TrackerError> {
-            unreachable!("a push tells no tracker")
-        }
-
-        async fn candidates(&self, _: Stage) -> Result<Vec<Issue>, TrackerError> {
-            unreachable!("a push tells no tracker")
-        }
-
-        async fn list(&self) -> Result<Vec<Issue>, TrackerError> {
-            unreachable!("a push tells no tracker")
-        }
-
-        async fn issue(&self, _: &IssueRef) -> Result<Issue, TrackerError> {
-            unreachable!("a push tells no tracker")
-        }
-
-        async fn apply_if(
-            &self,
-            _: &IssueRef,
-            _: Condition<'_>,
-            _: &[Change],
-        ) -> Result<Applied, TrackerError> {
-            unreachable!("a push tells no tracker")
-        }
-    }
-
-    #[async_trait]
-    impl Workbench for Unasked {
-        async fn open(&self, _: &Job, _: &CancellationToken) -> Result<Box<dyn Bench>, Failure> {
-            unreachable!("a push opens no checkout")
-        }
-    }
-
-    impl Observer for Unasked {
-        fn note(&self, _: What) {}
-    }
 
     struct Given {
         event: Event,
@@ -476,26 +473,8 @@ mod tests {
     /// renewal then comes to.
     async fn push_in_vain(answer: Answer) -> Given {
         let (claims, clock) = (Arc::new(Renewals::answered(&[answer])), Arc::new(Moved::default()));
-        let around = Surroundings {
-            mask: Mask::default(),
-            claims: claims.clone(),
-            tracker: Arc::new(Unasked),
-            workbench: Arc::new(Unasked),
-            clock: clock.clone(),
-            observer: Arc::new(Unasked),
-            run_ids: Arc::new(|| RunId::new("r1")),
-        };
         let held = held(60 * 60);
-        let orders = Orders {
-            worker: WorkerId::new("w1"),
-            stage: Stage::Implementation,
-            account: "acf".into(),
-            rules: Rules::default(),
-            claim_ttl: held.claim.ttl(),
-            daily_budget_usd: None,
-            trunk: "main".into(),
-        };
-        let worker = Worker::new(around, orders);
+        let worker = worker_with(claims.clone(), Arc::new(Unasked), clock.clone());
         let job = Job {
             run: held.claim.run.clone(),
             issue: Issue {

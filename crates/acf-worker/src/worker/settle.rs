@@ -1,6 +1,7 @@
 //! Settling what dead workers left: expired claims and unsent outboxes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use acf_core::claim::{Claim, ClaimError, ClaimState, Held, Survey, Version, Wip};
@@ -23,9 +24,33 @@ pub struct Settled {
     pub record: RunRecord,
 }
 
+/// A claim that this process holds on to though its run is over: the tracker could not be told yet.
+#[derive(Debug)]
+pub(super) struct Left {
+    version: Version,
+    record: RunRecord,
+    wip: Wip,
+}
+
 impl Clerk {
-    /// Settles every claim that has expired, and every one of `dead`, a worker that is known to have
-    /// ended. What another worker settles at the same time is left to it.
+    /// Leaves a claim to be settled at the next opportunity, by what is known of its run here. If this
+    /// process ends before that, another one settles it, and knows less.
+    pub(super) fn leave(&self, held: &Held, record: RunRecord, wip: Wip) {
+        let left = Left { version: held.version.clone(), record, wip };
+        self.left().insert(held.claim.issue.slug().to_owned(), left);
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashMap<String, Left>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what was left of a claim, if that is unchanged since.
+    fn take_left(&self, slug: &str, version: &Version) -> Option<Left> {
+        self.left().remove(slug).filter(|left| left.version == *version)
+    }
+
+    /// Settles every claim that has expired, that this process has left, or that is one of `dead`, a worker
+    /// that is known to have ended. What another worker settles at the same time is left to it.
     ///
     /// # Errors
     /// [`WorkerError`] when the claims cannot be reached. What was not settled stays as it is, and is
@@ -40,7 +65,9 @@ impl Clerk {
         let worth_reading: BTreeMap<_, _> = survey
             .claims
             .iter()
-            .filter(|(slug, _)| dead.is_some() || unchanged_for[*slug] >= read_after)
+            .filter(|(slug, _)| {
+                dead.is_some() || unchanged_for[*slug] >= read_after || self.left().contains_key(*slug)
+            })
             .map(|(slug, version)| (slug.clone(), version.clone()))
             .collect();
         if worth_reading.is_empty() {
@@ -52,13 +79,14 @@ impl Clerk {
             let Some(claim) = claims.get(version) else { continue };
             let has_expired = claim.is_expired(unchanged_for[slug], self.clock.now());
             let is_dead = dead == Some(&claim.worker);
-            if !has_expired && !is_dead {
+            let left = self.take_left(slug, version);
+            if !has_expired && !is_dead && left.is_none() {
                 continue;
             }
-            match self.settle_one(claim, version, survey).await {
+            match self.settle_one(claim, version, left, survey).await {
                 Ok(one) => settled.extend(one),
                 // One issue that the tracker will not change must not keep anybody from the others.
-                Err(WorkerError::Tracker(error)) => {
+                Err(error @ (WorkerError::Tracker(_) | WorkerError::Host(_))) => {
                     let why = chain(&error);
                     tracing::warn!(issue.key = %claim.issue, "cannot settle issue `{}` yet: {why}", claim.issue);
                 }
@@ -71,7 +99,7 @@ impl Clerk {
     /// Takes note of the claims, and returns for how long each has been unchanged.
     fn observe(&self, survey: &Survey) -> BTreeMap<String, Duration> {
         let now = self.clock.monotonic();
-        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|slug, seen| survey.claims.get(slug) == Some(&seen.version));
         let ages = survey.claims.iter().map(|(slug, version)| {
             let first = || Seen { version: version.clone(), since: now };
@@ -85,6 +113,7 @@ impl Clerk {
         &self,
         claim: &Claim,
         version: &Version,
+        left: Option<Left>,
         survey: &Survey,
     ) -> Result<Option<Settled>, WorkerError> {
         let sent_at = self.clock.monotonic();
@@ -95,15 +124,23 @@ impl Clerk {
             Err(ClaimError::Lost) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let (record, wip) = match &held.claim.state {
-            ClaimState::Published { record } => ((**record).clone(), Wip::Drop),
-            ClaimState::Working => (self.record_of_death(&held, &claim.worker).await?, Wip::Keep),
+        let (record, wip) = match (&held.claim.state, left) {
+            (ClaimState::Published { record }, _) => ((**record).clone(), Wip::Drop),
+            (ClaimState::Working, Some(Left { record, wip, .. })) => {
+                (self.counted(record, &held).await?, wip)
+            }
+            (ClaimState::Working, None) => {
+                (self.counted(self.record_of_death(claim), &held).await?, Wip::Keep)
+            }
         };
         let mut lease = Lease::new(held, self.claims.clone(), self.clock.clone(), sent_at);
         match self.tell(&record, &mut lease).await {
             Ok(()) => {}
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.leave(&lease.held, record, wip);
+                return Err(error);
+            }
         }
         match self.claims.release(&lease.held, Some(&record), &wip).await {
             Ok(()) => {}
@@ -117,39 +154,52 @@ impl Clerk {
         Ok(Some(Settled { dead: claim.worker.clone(), record }))
     }
 
-    async fn record_of_death(&self, held: &Held, dead: &WorkerId) -> Result<RunRecord, WorkerError> {
-        let claim = &held.claim;
+    fn record_of_death(&self, claim: &Claim) -> RunRecord {
         let now = self.clock.now();
-        let failed_before = self.failed_attempts(held).await?;
         let duration_ms = now.duration_since(claim.started_at).as_millis();
-        Ok(RunRecord {
+        RunRecord {
             run: claim.run.clone(),
             issue: claim.issue.clone(),
             identity: claim.identity.clone(),
             summary: claim.summary.clone(),
             stage: claim.stage,
-            worker: dead.clone(),
+            worker: claim.worker.clone(),
             started_at: claim.started_at,
             ended_at: now,
             outcome: Outcome::Failed(Failure::new(
                 FailureKind::WorkerDied,
-                format!("worker {dead} died or vanished during the run"),
+                format!("worker {} died or vanished during the run", claim.worker),
             )),
             receipt: Receipt {
                 agent: "not known".into(),
-                attempt: failed_before + 1,
                 duration_ms: u64::try_from(duration_ms).unwrap_or_default(),
                 ..Receipt::default()
             },
-            blocked: failed_before + 1 >= self.max_attempts,
-        })
+            blocked: false,
+        }
     }
 
-    /// Counts the failed attempts at a claimed issue before this one, those included that were recorded
-    /// after the survey that the claim was taken on.
-    pub(super) async fn failed_attempts_by_now(&self, held: &Held) -> Result<u32, WorkerError> {
+    /// Counts a failed run as the attempt that it is after those that were recorded until now: others may
+    /// have tried and failed between the poll and the claim.
+    pub(super) async fn counted_by_now(
+        &self,
+        record: RunRecord,
+        held: &Held,
+    ) -> Result<RunRecord, WorkerError> {
+        if !matches!(record.outcome, Outcome::Failed(_)) {
+            return Ok(record);
+        }
         let runs = self.claims.survey().await?.runs.remove(&held.claim.record_name());
-        self.failed_attempts(&Held { runs, ..held.clone() }).await
+        self.counted(record, &Held { runs, ..held.clone() }).await
+    }
+
+    /// Counts a failed run as the attempt that it is after those that `held` knows of.
+    async fn counted(&self, mut record: RunRecord, held: &Held) -> Result<RunRecord, WorkerError> {
+        if let Outcome::Failed(failure) = &record.outcome {
+            record.receipt.attempt = self.failed_attempts(held).await? + 1;
+            record.blocked = failure.kind.counts() && record.receipt.attempt >= self.max_attempts;
+        }
+        Ok(record)
     }
 
     /// Counts the failed attempts at a claimed issue before this one.

@@ -1,17 +1,24 @@
-//! A clock and a claim store for the unit tests of leases and runs; they know no git and no time.
+//! A clock, a claim store and a worker of them for unit tests; they know no git and no time.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use acf_core::claim::{
     Claim, ClaimError, ClaimStore, Held, Landing, Published, RemoteSays, Survey, Version, Wip,
 };
 use acf_core::clock::Clock;
-use acf_core::issue::{Issue, Stage, Status};
-use acf_core::run::{CommitId, RunId, RunRecord, WorkerId};
+use acf_core::eligibility::Rules;
+use acf_core::issue::{Issue, IssueRef, Stage, Status};
+use acf_core::mask::Mask;
+use acf_core::progress::{Observer, What};
+use acf_core::run::{CommitId, Failure, RunId, RunRecord, WorkerId};
+use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{Bench, Hosting, Job, Orders, Surroundings, Workbench, Worker};
 
 /// A clock that whoever sleeps moves on.
 #[derive(Default)]
@@ -118,8 +125,163 @@ impl ClaimStore for Renewals {
     }
 }
 
-pub(super) fn held(ttl_secs: u64) -> Held {
-    let issue = Issue {
+/// Grants every claim on the one issue, keeps it, and remembers what it was released with.
+#[derive(Default)]
+pub(super) struct Granted {
+    held: Mutex<Option<Claim>>,
+    released: Mutex<Vec<Option<RunRecord>>>,
+}
+
+impl Granted {
+    /// Returns the records that claims were released with.
+    pub(super) fn released(&self) -> Vec<Option<RunRecord>> {
+        self.released.lock().unwrap().clone()
+    }
+
+    fn version(claim: &Claim) -> Version {
+        Version::new(format!("{} of {}", claim.generation, claim.run))
+    }
+
+    fn hold(&self, claim: Claim) -> Held {
+        let version = Self::version(&claim);
+        *self.held.lock().unwrap() = Some(claim.clone());
+        Held { claim, version, runs: None, wip: None }
+    }
+}
+
+#[async_trait]
+impl ClaimStore for Granted {
+    async fn survey(&self) -> Result<Survey, ClaimError> {
+        let held = self.held.lock().unwrap();
+        let claims = held.iter().map(|claim| (claim.issue.slug().to_owned(), Self::version(claim))).collect();
+        Ok(Survey { trunk: Some(CommitId::new("base")), claims, ..Survey::default() })
+    }
+
+    async fn read_claims(
+        &self,
+        _: &BTreeMap<String, Version>,
+    ) -> Result<BTreeMap<Version, Claim>, ClaimError> {
+        let held = self.held.lock().unwrap();
+        Ok(held.iter().map(|claim| (Self::version(claim), claim.clone())).collect())
+    }
+
+    async fn read_runs(
+        &self,
+        _: &BTreeMap<String, Version>,
+    ) -> Result<BTreeMap<String, Vec<RunRecord>>, ClaimError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn take(&self, claim: Claim, _: Option<&Version>, _: &Survey) -> Result<Held, ClaimError> {
+        Ok(self.hold(claim))
+    }
+
+    async fn renew(&self, held: &Held, now: Timestamp, _: Option<&CommitId>) -> Result<Held, ClaimError> {
+        Ok(self.hold(held.claim.renewed(now)))
+    }
+
+    async fn publish(&self, _: &Held, _: Claim, _: &Landing) -> Result<Published, ClaimError> {
+        unreachable!("there is nothing to be published")
+    }
+
+    async fn release(&self, _: &Held, record: Option<&RunRecord>, _: &Wip) -> Result<(), ClaimError> {
+        *self.held.lock().unwrap() = None;
+        self.released.lock().unwrap().push(record.cloned());
+        Ok(())
+    }
+}
+
+/// A tracker with one issue, whose changes fail in turn as it is told, before they have any effect or
+/// after the first one.
+pub(super) struct Stubborn {
+    issue: Mutex<Issue>,
+    failures: Mutex<VecDeque<Failing>>,
+    comments: Mutex<Vec<String>>,
+}
+
+/// How a tracker fails to make changes.
+pub(super) enum Failing {
+    /// Nothing was changed.
+    Before(TrackerError),
+    /// The first of the changes was made.
+    AfterOne(TrackerError),
+}
+
+impl Stubborn {
+    pub(super) fn new(issue: Issue, failures: impl IntoIterator<Item = Failing>) -> Self {
+        let failures = Mutex::new(failures.into_iter().collect());
+        Self { issue: Mutex::new(issue), failures, comments: Mutex::default() }
+    }
+
+    /// Returns the issue as it is now.
+    pub(super) fn now(&self) -> Issue {
+        self.issue.lock().unwrap().clone()
+    }
+
+    /// Returns what was said.
+    pub(super) fn comments(&self) -> Vec<String> {
+        self.comments.lock().unwrap().clone()
+    }
+
+    fn change(&self, change: &Change) {
+        let mut issue = self.issue.lock().unwrap();
+        match change {
+            Change::Assign(account) => issue.assignee = Some(account.clone()),
+            Change::Unassign => issue.assignee = None,
+            Change::Transition(status) => issue.status = status.clone(),
+            Change::AddLabel(label) => _ = issue.labels.insert(label.clone()),
+            Change::RemoveLabel(label) => _ = issue.labels.remove(label),
+            Change::Comment { body, .. } => self.comments.lock().unwrap().push(body.clone()),
+        }
+    }
+}
+
+#[async_trait]
+impl Tracker for Stubborn {
+    fn kind(&self) -> &'static str {
+        "stubborn"
+    }
+
+    async fn whoami(&self) -> Result<String, TrackerError> {
+        Ok("acf".into())
+    }
+
+    async fn candidates(&self, _: Stage) -> Result<Vec<Issue>, TrackerError> {
+        Ok(vec![self.now()])
+    }
+
+    async fn list(&self) -> Result<Vec<Issue>, TrackerError> {
+        Ok(vec![self.now()])
+    }
+
+    async fn issue(&self, _: &IssueRef) -> Result<Issue, TrackerError> {
+        Ok(self.now())
+    }
+
+    async fn apply_if(
+        &self,
+        _: &IssueRef,
+        condition: Condition<'_>,
+        changes: &[Change],
+    ) -> Result<Applied, TrackerError> {
+        let found = Box::new(self.now());
+        if !condition(&found) {
+            return Ok(Applied::No(found));
+        }
+        match self.failures.lock().unwrap().pop_front() {
+            Some(Failing::Before(error)) => return Err(error),
+            Some(Failing::AfterOne(error)) => {
+                self.change(&changes[0]);
+                return Err(error);
+            }
+            None => changes.iter().for_each(|change| self.change(change)),
+        }
+        Ok(Applied::Yes(found))
+    }
+}
+
+pub(super) fn issue() -> Issue {
+    Issue {
         key: "TODO-3".parse().unwrap(),
         summary: "Say hello".into(),
         description: String::new(),
@@ -129,9 +291,83 @@ pub(super) fn held(ttl_secs: u64) -> Held {
         url: None,
         blocked_by: Vec::new(),
         identity: None,
-    };
+    }
+}
+
+pub(super) fn held(ttl_secs: u64) -> Held {
+    let issue = issue();
     let (worker, run) = (WorkerId::new("w1"), RunId::new("r1"));
     let (now, ttl) = (Timestamp::UNIX_EPOCH, Duration::from_secs(ttl_secs));
     let claim = Claim::new(&issue, Stage::Implementation, worker, run, now, ttl);
     Held { claim, version: Version::new("v1"), runs: None, wip: None }
+}
+
+/// Ports that a test has nothing to do with.
+pub(super) struct Unasked;
+
+#[async_trait]
+impl Tracker for Unasked {
+    fn kind(&self) -> &'static str {
+        unreachable!("nobody asks the tracker")
+    }
+
+    async fn whoami(&self) -> Result<String, TrackerError> {
+        unreachable!("nobody asks the tracker")
+    }
+
+    async fn candidates(&self, _: Stage) -> Result<Vec<Issue>, TrackerError> {
+        unreachable!("nobody asks the tracker")
+    }
+
+    async fn list(&self) -> Result<Vec<Issue>, TrackerError> {
+        unreachable!("nobody asks the tracker")
+    }
+
+    async fn issue(&self, _: &IssueRef) -> Result<Issue, TrackerError> {
+        unreachable!("nobody asks the tracker")
+    }
+
+    async fn apply_if(&self, _: &IssueRef, _: Condition<'_>, _: &[Change]) -> Result<Applied, TrackerError> {
+        unreachable!("nobody asks the tracker")
+    }
+}
+
+#[async_trait]
+impl Workbench for Unasked {
+    async fn open(&self, _: &Job, _: &CancellationToken) -> Result<Box<dyn Bench>, Failure> {
+        unreachable!("nobody opens a checkout")
+    }
+}
+
+impl Observer for Unasked {
+    fn note(&self, _: What) {}
+}
+
+/// Makes a worker of those ports; it has no workbench, and nobody watches it.
+pub(super) fn worker_with(
+    claims: Arc<dyn ClaimStore>,
+    tracker: Arc<dyn Tracker>,
+    clock: Arc<dyn Clock>,
+) -> Worker {
+    let around = Surroundings {
+        claims,
+        tracker,
+        hosting: Hosting::default(),
+        workbench: Arc::new(Unasked),
+        clock,
+        observer: Arc::new(Unasked),
+        run_ids: Arc::new(|| RunId::new("r1")),
+        mask: Mask::default(),
+    };
+    let orders = Orders {
+        worker: WorkerId::new("w1"),
+        stage: Stage::Implementation,
+        account: "acf".into(),
+        rules: Rules::default(),
+        claim_ttl: Duration::from_secs(60 * 60),
+        daily_budget_usd: None,
+        issue_recheck: Duration::from_secs(5 * 60),
+        trunk: "main".into(),
+    };
+    Worker::new(around, orders)
 }

@@ -129,6 +129,7 @@ fn step(standing: &Standing) -> (Style, String, String) {
             }
             Outcome::Failed(failure) => (BAD, "✘ given back".into(), one_line(&failure.reason, 40)),
             Outcome::Interrupted => (QUIET, "interrupted".into(), String::new()),
+            Outcome::Withdrawn { why } => (QUIET, "withdrawn".into(), one_line(why, 40)),
         },
     }
 }

@@ -1,12 +1,13 @@
 use std::path::Path;
 
+use acf_core::issue::Status;
 use secrecy::ExposeSecret;
 
 use super::*;
 use crate::config::repository::Author;
 use crate::config::sources::tests::Place;
 use crate::config::tracker::Todo;
-use crate::config::variables::{ACF_REF_PREFIX, PROJECT};
+use crate::config::variables::{ACF_REF_PREFIX, PROJECT, TRACKERS};
 
 /// The least that a worker needs.
 const LEAST: [(&str, &str); 3] =
@@ -37,7 +38,10 @@ fn remedy(more: &[(&str, &str)]) -> (String, String) {
 fn the_least_configuration_gets_every_default() {
     let settings = loaded(with(&[]));
     let location = TodoLocation::InRepository("TODO.md".into());
-    assert_eq!(settings.tracker, Tracker::Todo(Todo { location, assignee: "acf".into() }));
+    let Tracker::Todo(todo) = &settings.tracker else { panic!("{:?}", settings.tracker) };
+    assert_eq!(*todo, Todo { location, assignee: "acf".into() });
+    assert!(settings.pull_requests.is_none());
+    assert_eq!(settings.github_host, "github.com");
     assert_eq!(settings.agent, Some(AgentChoice::Script));
     assert_eq!(settings.fallbacks, []);
     assert_eq!(settings.allowance, Allowance::default());
@@ -51,6 +55,7 @@ fn the_least_configuration_gets_every_default() {
             no_issues_wait: Duration::from_secs(60),
             inter_issue_wait: Duration::ZERO,
             claim_ttl: acf_core::claim::DEFAULT_TTL,
+            issue_recheck: Duration::from_secs(5 * 60),
             stop_grace: Duration::from_secs(30),
             events_file: None,
             log_filter: "info".into(),
@@ -87,6 +92,7 @@ fn every_setting_can_be_set() {
         ("NO_ISSUES_WAIT", "5"),
         ("INTER_ISSUE_WAIT", "1200"),
         ("ACF_CLAIM_TTL", "90"),
+        ("ISSUE_RECHECK", "2m"),
         ("STOP_GRACE", "0"),
         ("ACF_LOG", "info,acf_worker=trace"),
         ("ACF_WORKER_ID", "w-1"),
@@ -120,6 +126,150 @@ fn every_setting_can_be_set() {
     });
     assert_eq!(settings.prompts.of(Stage::Implementation), Some("Do {{ issue.key }}\n"));
     assert_eq!(settings.prompts.of(Stage::Planning), Some("Plan"));
+}
+
+/// What each of the remote trackers needs, besides an agent.
+const GITHUB: [(&str, &str); 3] =
+    [("TASK_MANAGER", "github"), ("PROJECT", "acme/shop"), ("GH_TOKEN", "ghp_hunter22")];
+const JIRA: [(&str, &str); 6] = [
+    ("TASK_MANAGER", "jira"),
+    ("PROJECT", "acf"),
+    ("JIRA_SITE", "acme.atlassian.net"),
+    ("JIRA_EMAIL", "bot@acme.example"),
+    ("JIRA_TOKEN", "ATATT-hunter22"),
+    ("JIRA_ASSIGNEE_ACCOUNT_ID", "712020:aa-bb"),
+];
+
+/// A repository that is on no host.
+const REPOSITORY: [(&str, &str); 1] = [("GIT_REPO_URL", "/srv/shop.git")];
+
+fn remote(tracker: &[(&str, &str)], more: &[(&str, &str)]) -> Place {
+    Place::new(&[tracker, &[("AGENT", "script")], more].concat())
+}
+
+#[test]
+fn a_project_on_github_says_where_its_repository_is_and_its_token_opens_it() {
+    let settings = loaded(remote(&GITHUB, &[]));
+    let Tracker::GitHub(github) = &settings.tracker else { panic!("{:?}", settings.tracker) };
+    assert_eq!((github.repository.as_str(), github.assignee.as_deref()), ("acme/shop", None));
+    assert_eq!(github.api_url.as_str(), "https://api.github.com/");
+    let repository = settings.repository.unwrap();
+    assert_eq!(repository.url, "https://github.com/acme/shop.git");
+    assert_eq!(repository.username, "x-access-token");
+    assert_eq!(repository.token.unwrap().expose_secret(), "ghp_hunter22");
+    assert_eq!(settings.pull_requests.unwrap().repository, "acme/shop");
+
+    let enterprise = [("GITHUB_API_URL", "https://code.acme.example/api/v3"), ("GH_ASSIGNEE", "@acf-bot")];
+    let settings = loaded(remote(&GITHUB, &enterprise));
+    assert_eq!(settings.repository.unwrap().url, "https://code.acme.example/acme/shop.git");
+    assert_eq!(settings.github_host, "code.acme.example");
+    let Tracker::GitHub(github) = settings.tracker else { panic!("{:?}", settings.tracker) };
+    assert_eq!(github.assignee.as_deref(), Some("acf-bot"));
+}
+
+#[test]
+fn issues_and_code_may_be_on_different_hosts_and_each_sees_its_own_token_only() {
+    let elsewhere = [("GIT_REPO_URL", "https://gitlab.com/acme/shop.git")];
+    let settings = loaded(remote(&GITHUB, &elsewhere));
+    assert!(settings.repository.unwrap().token.is_none());
+    assert!(settings.pull_requests.is_none());
+
+    let code_on_github = [("GIT_REPO_URL", "git@github.com:acme/shop.git"), ("GH_TOKEN", "ghp_hunter22")];
+    let settings = loaded(remote(&JIRA, &code_on_github));
+    let Tracker::Jira(jira) = &settings.tracker else { panic!("{:?}", settings.tracker) };
+    assert_eq!((jira.project.as_str(), jira.api_url.as_str()), ("ACF", "https://acme.atlassian.net/"));
+    assert_eq!(settings.pull_requests.unwrap().repository, "acme/shop");
+    let without_token = [("GIT_REPO_URL", "https://github.com/acme/shop.git")];
+    assert!(loaded(remote(&JIRA, &without_token)).pull_requests.is_none());
+}
+
+#[test]
+fn statuses_of_jira_can_have_other_names() {
+    let named = [
+        ("GIT_REPO_URL", "/srv/shop.git"),
+        ("JIRA_STATUS_TO_DO", "Backlog"),
+        ("JIRA_STATUS_DONE", "Released"),
+    ];
+    let Tracker::Jira(jira) = loaded(remote(&JIRA, &named)).tracker else { panic!("no Jira") };
+    let name = |status| jira.statuses.iter().find(|(known, _)| *known == status).unwrap().1.as_str();
+    assert_eq!(
+        (name(Status::ToDo), name(Status::Done), name(Status::InReview)),
+        ("Backlog", "Released", "In Review")
+    );
+
+    let twice = [("GIT_REPO_URL", "/srv/shop.git"), ("JIRA_STATUS_IN_REVIEW", "in progress")];
+    assert!(
+        refused(remote(&JIRA, &twice), Need::Worker)
+            .ends_with("the status In Progress has that name already; each needs its own")
+    );
+}
+
+#[test]
+fn everything_that_a_remote_tracker_misses_is_told_at_once() {
+    insta::assert_snapshot!(refused(Place::new(&[("TASK_MANAGER", "github")]), Need::Worker), @r"
+    3 settings are missing for tracker github
+      PROJECT    not set   the repository whose issues are taken, e.g. acme/shop
+      GH_TOKEN   not set   create one in your GitHub account's developer settings; docs/github.md says which
+      AGENT      not set   one of script, command
+    ");
+    insta::assert_snapshot!(refused(Place::new(&[("TASK_MANAGER", "jira")]), Need::Worker), @r"
+    7 settings are missing for tracker jira
+      PROJECT                    not set   the project's key, e.g. ACF
+      JIRA_SITE                  not set   your site, e.g. acme.atlassian.net
+      JIRA_EMAIL                 not set   the mail address of the account that the token belongs to
+      JIRA_TOKEN                 not set   create one in your Atlassian account's security settings; docs/jira.md says how
+      JIRA_ASSIGNEE_ACCOUNT_ID   not set   the account that issues are taken for; docs/jira.md says where it is found
+      GIT_REPO_URL               not set   e.g. https://github.com/acme/shop.git
+      AGENT                      not set   one of script, command
+    ");
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_remote_tracker_is_told_without_its_secrets() {
+    let wrong = [
+        ("PROJECT", "shop"),
+        ("GITHUB_API_URL", "api.github.com"),
+        ("GH_TOKEN", "ghp hunter22"),
+        ("GH_ASSIGNEE", "Ada Lovelace"),
+        ("GIT_REPO_URL", "/srv/shop.git"),
+    ];
+    let told = refused(remote(&GITHUB, &wrong), Need::Worker);
+    assert!(!told.contains("hunter22"), "{told}");
+    insta::assert_snapshot!(told, @r"
+    4 settings cannot be used
+      GITHUB_API_URL   `api.github.com` in the environment   write an address that begins with https://
+      GH_TOKEN         set in the environment                a token is one word of plain letters, digits and signs
+      PROJECT          `shop` in the environment             write the owner and the repository, as acme/shop
+      GH_ASSIGNEE      `Ada Lovelace` in the environment     write an account's login name
+    ");
+    let wrong = [
+        ("PROJECT", "ACF-12"),
+        ("JIRA_SITE", "https://acme.atlassian.net/jira"),
+        ("JIRA_EMAIL", "bot"),
+        ("JIRA_ASSIGNEE_ACCOUNT_ID", "bot@acme.example"),
+        ("JIRA_API_URL", "https://me:hunter22@h/"),
+        ("GIT_REPO_URL", "/srv/shop.git"),
+    ];
+    let told = refused(remote(&JIRA, &wrong), Need::Worker);
+    assert!(!told.contains("me:hunter22"), "{told}");
+    insta::assert_snapshot!(told, @r"
+    5 settings cannot be used
+      PROJECT                    `ACF-12` in the environment       write a project's key, as ACF in ACF-12
+      JIRA_SITE                  `https://acme.atlassian.net/jira` in the environment   write the site alone, without a path: acme.atlassian.net
+      JIRA_EMAIL                 `bot` in the environment          write a mail address
+      JIRA_ASSIGNEE_ACCOUNT_ID   `bot@acme.example` in the environment   write an account's id, as 5b10ac8d82e05b22cc7d4ef5; not a name or a mail address
+      JIRA_API_URL               `https://h/` in the environment   write it without user and password; tokens have variables of their own
+    ");
+}
+
+#[test]
+fn a_token_in_the_clear_is_warned_of_and_one_on_this_machine_is_not() {
+    let warnings = |url| loaded(remote(&GITHUB, &[("GITHUB_API_URL", url)])).warnings;
+    assert_eq!(
+        warnings("http://code.acme.example/api/v3"),
+        ["GITHUB_API_URL begins with http://: the token goes over the network in the clear"]
+    );
+    assert_eq!(warnings("http://127.0.0.1:8080"), Vec::<String>::new());
 }
 
 #[test]
@@ -158,8 +308,8 @@ fn everything_that_is_wrong_is_told_at_once_with_its_place() {
 #[test]
 fn an_unknown_word_is_answered_with_the_known_ones() {
     let told = |name: &str, value: &str| remedy(&[(name, value)]).1;
-    assert_eq!(told("TASK_MANAGER", "jira"), "known: todo");
-    assert_eq!(told("TASK_MANAGER", "Todo"), "did you mean todo? known: todo");
+    assert_eq!(told("TASK_MANAGER", "bugzilla"), "known: todo, github, jira");
+    assert_eq!(told("TASK_MANAGER", "Todo"), "did you mean todo? known: todo, github, jira");
     assert_eq!(told("AGENT", "clod"), "known: script, command");
     assert_eq!(told("AGENT", "scirpt"), "did you mean script? known: script, command");
     let problems = load_factory(&Place::new(&[("FACTORY_RUNTIME", "porcess")]).layers()).unwrap_err();
@@ -197,8 +347,13 @@ fn the_words_of_the_table_are_those_that_are_parsed() {
         let settings = loaded(with(&[("AGENT", word), ("AGENT_COMMAND", "x")]));
         assert!(settings.agent.is_some(), "{word}");
     }
-    for word in crate::config::variables::TRACKERS {
-        loaded(with(&[("TASK_MANAGER", word)]));
+    for (word, place) in TRACKERS.iter().zip([with(&[]), remote(&GITHUB, &[]), remote(&JIRA, &REPOSITORY)]) {
+        let chosen = match loaded(place).tracker {
+            Tracker::Todo(_) => "todo",
+            Tracker::GitHub(_) => "github",
+            Tracker::Jira(_) => "jira",
+        };
+        assert_eq!(chosen, *word);
     }
     for word in crate::config::variables::RUNTIMES {
         load_factory(&Place::new(&[("FACTORY_RUNTIME", word)]).layers()).unwrap();
@@ -252,7 +407,9 @@ fn starting_workers_tells_the_problems_of_both_at_once() {
 fn a_todo_file_is_local_or_in_the_repository() {
     let place = Place::new(&[("TODO_FILE", "docs/TODO.md")]);
     let local = TodoLocation::Local(place.path("docs/TODO.md"));
-    let Tracker::Todo(todo) = load(&place.layers(), Need::Tracker).unwrap().tracker;
+    let Tracker::Todo(todo) = load(&place.layers(), Need::Tracker).unwrap().tracker else {
+        panic!("no TODO file")
+    };
     assert_eq!(todo.location, local);
     let (name, told) = remedy(&[("PROJECT", "git:../x")]);
     assert_eq!(

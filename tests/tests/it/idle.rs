@@ -1,0 +1,38 @@
+//! A worker that finds nothing to take says why, and says it once.
+
+use std::fs;
+
+use acf_tests::factory::{Factory, Running};
+
+/// Waits until the worker has looked in vain so many times, and returns how often it said so.
+fn said_after(factory: &Factory, worker: &mut Running, looks: usize) -> usize {
+    let events = factory.sandbox().root().join("w-1.events");
+    worker.waits_for("many looks in vain", |_| {
+        let events = fs::read_to_string(&events).unwrap_or_default();
+        (events.matches("\"idle\"").count() >= looks).then_some(())
+    });
+    worker.log().matches("nothing to do").count()
+}
+
+#[test]
+fn the_reason_is_said_once_and_again_when_it_changes() {
+    let factory = Factory::with_todo("- [ ] a [needs-plan]\n").with("NO_ISSUES_WAIT", "20ms");
+    let mut worker = factory.start("w-1", &[]);
+    let why = "nothing to do: none of 1 open issues can be taken: 1 × label needs-plan, and no approved plan";
+    worker.says(why);
+    assert_eq!(said_after(&factory, &mut worker, 5), 1, "{}", worker.log());
+
+    fs::write(factory.sandbox().todo(), "- [ ] a [acf-blocked]\n").unwrap();
+    worker.says("1 × label acf-blocked: every attempt failed");
+    assert_eq!(said_after(&factory, &mut worker, 20), 2, "{}", worker.log());
+}
+
+#[test]
+fn a_pause_after_a_failed_attempt_is_one_reason_however_long_it_lasts() {
+    let factory =
+        Factory::with_todo("- [ ] a\n  @none\n").with("NO_ISSUES_WAIT", "20ms").with("RETRY_BACKOFF", "1h");
+    let mut worker = factory.start("w-1", &[]);
+    worker.says("1 × not to be tried again before 20");
+    // More than a second, over which a count of seconds would change.
+    assert_eq!(said_after(&factory, &mut worker, 80), 1, "{}", worker.log());
+}
