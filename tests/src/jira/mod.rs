@@ -9,7 +9,7 @@ mod jql;
 mod schema;
 mod site;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use acf_core::clock::Clock;
@@ -35,7 +35,7 @@ impl FakeJira {
     /// Serves an empty project with a workflow of those statuses, each reached from each other one.
     pub async fn serve(statuses: &[&str]) -> Self {
         let site = Arc::new(Site::new(statuses));
-        let chassis = Chassis::serve(handlers::router(Arc::clone(&site)), description()).await;
+        let chassis = Chassis::serve(handlers::router(Arc::clone(&site)), Description::jira("")).await;
         Self { chassis, site }
     }
 
@@ -106,12 +106,6 @@ impl FakeJira {
         let comments = self.site.read(key.as_str(), |issue| issue.comments.clone());
         comments.into_iter().map(|comment| comment["body"].clone()).collect()
     }
-}
-
-/// Returns Jira's description, which takes a while to read, so that it is read once.
-fn description() -> Option<Arc<Description>> {
-    static READ: OnceLock<Option<Arc<Description>>> = OnceLock::new();
-    READ.get_or_init(|| Description::jira("")).clone()
 }
 
 impl Drop for FakeJira {

@@ -3,10 +3,10 @@
 //! It judges path, query parameters and JSON body of a request; answers are the stand-in's own matter.
 //! Where a description is absent, a line says so and nothing is judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
@@ -25,48 +25,56 @@ const DEFINITIONS: &str = "#/definitions/";
 /// A vendor's description of its REST API (OpenAPI 3.0).
 #[derive(Debug)]
 pub struct Description {
-    document: Value,
+    document: Arc<Value>,
     prefix: String,
 }
+
+/// The documents that were read: they are large, and the same for all tests of a process.
+static READ: Mutex<BTreeMap<PathBuf, Arc<Value>>> = Mutex::new(BTreeMap::new());
+/// The variables that were found to be unset, each told once.
+static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 impl Description {
     /// Returns GitHub's description, below `prefix` (empty, or `/api/v3`), if it is there.
     #[must_use]
     pub fn github(prefix: &str) -> Option<Arc<Self>> {
-        Self::find("GitHub", GITHUB, prefix).map(Arc::new)
+        Self::find("GitHub", GITHUB, prefix, |_| {})
     }
 
     /// Returns Jira Cloud's description, below `prefix` (empty, or `/ex/jira/ID`), if it is there.
     #[must_use]
     pub fn jira(prefix: &str) -> Option<Arc<Self>> {
-        let mut description = Self::find("Jira", JIRA, prefix)?;
-        // "If accountId is set to null, the issue is set to unassigned", says the operation's text; its
-        // schema forgets that.
-        if let Some(account) =
-            description.document.pointer_mut("/components/schemas/User/properties/accountId")
-        {
-            account["nullable"] = json!(true);
-        }
-        Some(Arc::new(description))
+        Self::find("Jira", JIRA, prefix, |document| {
+            // "If accountId is set to null, the issue is set to unassigned", says the operation's text; its
+            // schema forgets that.
+            if let Some(account) = document.pointer_mut("/components/schemas/User/properties/accountId") {
+                account["nullable"] = json!(true);
+            }
+        })
     }
 
     #[expect(clippy::disallowed_methods, reason = "what a test is held against comes from outside of it")]
-    fn find(vendor: &str, variable: &str, prefix: &str) -> Option<Self> {
+    fn find(vendor: &str, variable: &str, prefix: &str, amend: fn(&mut Value)) -> Option<Arc<Self>> {
         let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else {
             skip(vendor, variable);
             return None;
         };
-        let path = Path::new(&path);
-        let text = fs::read(path).unwrap_or_else(|error| panic!("{variable}: {}: {error}", path.display()));
-        let document = serde_json::from_slice(&text)
-            .unwrap_or_else(|error| panic!("{variable}: {} is no JSON: {error}", path.display()));
-        Some(Self { document, prefix: prefix.to_owned() })
+        let path = PathBuf::from(path);
+        let document = Arc::clone(lock(&READ).entry(path).or_insert_with_key(|path| {
+            let text =
+                fs::read(path).unwrap_or_else(|error| panic!("{variable}: {}: {error}", path.display()));
+            let mut document = serde_json::from_slice(&text)
+                .unwrap_or_else(|error| panic!("{variable}: {} is no JSON: {error}", path.display()));
+            amend(&mut document);
+            Arc::new(document)
+        }));
+        Some(Arc::new(Self { document, prefix: prefix.to_owned() }))
     }
 
     /// Makes a description of that document.
     #[must_use]
     pub fn of(document: Value) -> Self {
-        Self { document, prefix: String::new() }
+        Self { document: Arc::new(document), prefix: String::new() }
     }
 
     /// Tells whether the description has that operation: a method in lower case, a path as it is written there.
@@ -219,12 +227,13 @@ impl Description {
 type Operation<'a> = (&'a Value, Vec<Value>, BTreeMap<String, String>);
 
 fn skip(vendor: &str, variable: &str) {
-    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if !told.iter().any(|known| known == variable) {
-        told.push(variable.to_owned());
+    if lock(&TOLD).insert(variable.to_owned()) {
         eprintln!("SKIPPED: {variable} is not set: no request is held against {vendor}'s description");
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the values of a path's parameters, if it fits the template.

@@ -6,9 +6,11 @@
 mod chassis;
 mod description;
 mod fault;
+mod pauses;
 mod recording;
 
 pub use chassis::Chassis;
 pub use description::{Description, schema_violations};
 pub use fault::{Fault, Faults, Rule};
+pub use pauses::Pauses;
 pub use recording::{Recorded, Recording};

@@ -10,6 +10,7 @@ mod demo;
 mod explorer;
 mod factories;
 mod git_http;
+mod github;
 mod idle;
 mod jira;
 mod moved_keys;

@@ -1,7 +1,7 @@
 //! The client: sends, repeats, counts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use acf_core::clock::Clock;
@@ -70,6 +70,9 @@ pub struct Client {
     clock: Arc<dyn Clock>,
     mask: Mask,
     calls: AtomicU64,
+    /// Until when the service wants no calls at all, by the clock that never jumps. GitHub bans clients
+    /// that go on calling.
+    quiet_until: Mutex<Duration>,
 }
 
 impl std::fmt::Debug for Client {
@@ -103,7 +106,7 @@ impl Client {
             .build()
             .map_err(|error| TrackerError::other(format!("cannot talk to {}", service.name), error))?;
         let mask = Mask::new([("token".to_owned(), service.credentials.secret().clone())]);
-        Ok(Self { http, service, clock, mask, calls: AtomicU64::new(0) })
+        Ok(Self { http, service, clock, mask, calls: AtomicU64::new(0), quiet_until: Mutex::default() })
     }
 
     /// Returns how many requests were sent, repeated ones included.
@@ -120,10 +123,17 @@ impl Client {
         let began = self.clock.monotonic();
         let mut attempt = 1;
         loop {
-            let Failed { error, next } = match self.send_once(request).await {
+            let sent = match self.quiet_for() {
+                Some(wait) => Err(Failed::limited(&self.call(request), wait)),
+                None => self.send_once(request).await,
+            };
+            let Failed { error, next } = match sent {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
+            if let Next::After(wait) = next {
+                *self.quiet_until() = self.clock.monotonic() + wait;
+            }
             let spent = self.clock.monotonic().saturating_sub(began);
             let Some(wait) = self.service.repetition.wait(next, attempt, spent, fastrand::f64()) else {
                 return Err(error);
@@ -135,9 +145,27 @@ impl Client {
         }
     }
 
+    fn quiet_until(&self) -> MutexGuard<'_, Duration> {
+        self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns for how long the service wants no calls; `None` for no longer.
+    fn quiet_for(&self) -> Option<Duration> {
+        self.quiet_until().checked_sub(self.clock.monotonic()).filter(|left| !left.is_zero())
+    }
+
+    /// Returns a request as errors name it.
+    fn call(&self, request: &Request) -> String {
+        let url = match &request.target {
+            Target::Path(segments) => self.below_base(segments),
+            Target::Link(link) => link.clone(),
+        };
+        format!("{} {}", request.method, without_query(&url))
+    }
+
     async fn send_once(&self, request: &Request) -> Result<Answer, Failed> {
-        let url = self.address(request)?;
-        let call = format!("{} {}", request.method, without_query(&url));
+        let call = self.call(request);
+        let url = self.address(request, &call)?;
         let mut builder = self.http.request(request.method.clone(), url);
         builder = match &self.service.credentials {
             Credentials::Bearer(token) => builder.bearer_auth(token.expose_secret()),
@@ -168,20 +196,21 @@ impl Client {
         }
     }
 
-    fn address(&self, request: &Request) -> Result<Url, Failed> {
+    fn below_base(&self, segments: &[String]) -> Url {
+        let mut url = self.service.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+
+    fn address(&self, request: &Request, call: &str) -> Result<Url, Failed> {
         let mut url = match &request.target {
-            Target::Path(segments) => {
-                let mut url = self.service.base.clone();
-                if let Ok(mut path) = url.path_segments_mut() {
-                    path.pop_if_empty().extend(segments);
-                }
-                url
-            }
+            Target::Path(segments) => self.below_base(segments),
             Target::Link(link) if link.origin() == self.service.base.origin() => link.clone(),
-            Target::Link(link) => {
-                let call = format!("{} {}", request.method, without_query(link));
+            Target::Link(_) => {
                 let says = format!("was not made: {} pointed to another server", self.service.name);
-                return Err(Failed::finally(&call, Trouble::Unexpected(says)));
+                return Err(Failed::finally(call, Trouble::Unexpected(says)));
             }
         };
         if !request.query.is_empty() {
@@ -194,12 +223,8 @@ impl Client {
     fn refused(&self, call: &str, request: &Request, refusal: Refusal) -> Failed {
         let Refusal { status, ref message, ref headers } = refusal;
         let now = self.clock.now();
-        let limited = |retry_after| Failed {
-            error: HttpError::new(call, Trouble::RateLimited { retry_after }),
-            next: Next::After(retry_after),
-        };
         if let Some(wait) = rate_limit::wait(status, headers, message, now) {
-            return limited(wait);
+            return Failed::limited(call, wait);
         }
         match status {
             300..=399 => {
@@ -214,7 +239,7 @@ impl Client {
             // A gateway gives up on a request that the service may still carry out.
             500..=599 if !request.repeatable => Failed::finally(call, Trouble::Unsure(refusal.to_string())),
             500..=599 => match rate_limit::asked_wait(headers, now) {
-                Some(wait) => limited(wait),
+                Some(wait) => Failed::limited(call, wait),
                 None => Failed {
                     error: HttpError::new(call, Trouble::Unavailable(refusal.to_string())),
                     next: Next::Soon,
@@ -245,6 +270,11 @@ struct Failed {
 }
 
 impl Failed {
+    fn limited(call: &str, retry_after: Duration) -> Self {
+        let error = HttpError::new(call, Trouble::RateLimited { retry_after });
+        Self { error, next: Next::After(retry_after) }
+    }
+
     fn finally(call: &str, trouble: Trouble) -> Self {
         Self { error: HttpError::new(call, trouble), next: Next::Never }
     }

@@ -83,6 +83,17 @@ impl Request {
         Self { body: Some(body), ..self }
     }
 
+    /// Returns the request's address below the service's, with its query: the same for the same request.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let target = match &self.target {
+            Target::Path(segments) => segments.join("/"),
+            Target::Link(link) => link.to_string(),
+        };
+        let query: Vec<_> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!("{} {target}?{}", self.method, query.join("&"))
+    }
+
     /// Says that carrying it out twice is as good as once: it may be repeated when its answer is lost.
     #[must_use]
     pub fn repeatable(self) -> Self {

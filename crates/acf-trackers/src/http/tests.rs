@@ -139,6 +139,12 @@ async fn a_long_rate_limit_is_told_with_its_time() {
     let error = TrackerError::from(failure(&talk, &get()).await);
     let TrackerError::RateLimited { retry_after } = error else { panic!("{error}") };
     assert_eq!((retry_after, talk.client.calls()), (Duration::from_secs(1200), 1));
+
+    // Until then the service is left alone, whatever is asked.
+    talk.pauses.sleep(Duration::from_secs(200)).await;
+    let error = TrackerError::from(failure(&talk, &post()).await);
+    let TrackerError::RateLimited { retry_after } = error else { panic!("{error}") };
+    assert_eq!((retry_after, talk.client.calls()), (Duration::from_secs(1000), 1));
 }
 
 #[tokio::test]
