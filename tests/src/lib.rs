@@ -8,5 +8,6 @@ pub mod explore;
 pub mod factory;
 pub mod git_http;
 pub mod github;
+pub mod jira;
 pub mod sandbox;
 pub mod service;

@@ -38,17 +38,23 @@ impl Description {
     /// Returns GitHub's description, below `prefix` (empty, or `/api/v3`), if it is there.
     #[must_use]
     pub fn github(prefix: &str) -> Option<Arc<Self>> {
-        Self::find("GitHub", GITHUB, prefix)
+        Self::find("GitHub", GITHUB, prefix, |_| {})
     }
 
     /// Returns Jira Cloud's description, below `prefix` (empty, or `/ex/jira/ID`), if it is there.
     #[must_use]
     pub fn jira(prefix: &str) -> Option<Arc<Self>> {
-        Self::find("Jira", JIRA, prefix)
+        Self::find("Jira", JIRA, prefix, |document| {
+            // "If accountId is set to null, the issue is set to unassigned", says the operation's text; its
+            // schema forgets that.
+            if let Some(account) = document.pointer_mut("/components/schemas/User/properties/accountId") {
+                account["nullable"] = json!(true);
+            }
+        })
     }
 
     #[expect(clippy::disallowed_methods, reason = "what a test is held against comes from outside of it")]
-    fn find(vendor: &str, variable: &str, prefix: &str) -> Option<Arc<Self>> {
+    fn find(vendor: &str, variable: &str, prefix: &str, amend: fn(&mut Value)) -> Option<Arc<Self>> {
         let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else {
             skip(vendor, variable);
             return None;
@@ -57,10 +63,10 @@ impl Description {
         let document = Arc::clone(lock(&READ).entry(path).or_insert_with_key(|path| {
             let text =
                 fs::read(path).unwrap_or_else(|error| panic!("{variable}: {}: {error}", path.display()));
-            let document = serde_json::from_slice(&text);
-            Arc::new(
-                document.unwrap_or_else(|error| panic!("{variable}: {} is no JSON: {error}", path.display())),
-            )
+            let mut document = serde_json::from_slice(&text)
+                .unwrap_or_else(|error| panic!("{variable}: {} is no JSON: {error}", path.display()));
+            amend(&mut document);
+            Arc::new(document)
         }));
         Some(Arc::new(Self { document, prefix: prefix.to_owned() }))
     }

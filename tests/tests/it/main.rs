@@ -12,6 +12,7 @@ mod factories;
 mod git_http;
 mod github;
 mod idle;
+mod jira;
 mod moved_keys;
 mod outcomes;
 mod planning;

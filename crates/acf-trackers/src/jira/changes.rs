@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use acf_core::issue::{IssueRef, Status};
+use acf_core::issue::IssueRef;
 use acf_core::tracker::{Change, TrackerError};
 
 use super::Jira;
@@ -220,6 +220,8 @@ impl LabelEdit {
 
 #[cfg(test)]
 mod tests {
+    use acf_core::issue::Status;
+
     use super::*;
 
     #[test]
