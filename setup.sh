@@ -265,6 +265,12 @@ plan_test_tools() {
     absent "make: some tests use it as a gate"
     needs_package make make
   fi
+  if have npm; then
+    present "npm"
+  else
+    absent "npm: vendors' descriptions, which requests are held against, come from it"
+    needs_package npm npm
+  fi
 }
 
 # --- installing ---------------------------------------------------------------------------------
@@ -324,6 +330,42 @@ install_nextest() {
   fi
 }
 
+# vendor NAME PREPARE: installs the npm packages that tests/vendor/NAME pins into a folder of the cache, once
+# for each state of what is pinned, and runs PREPARE in it. Leaves that folder in `vendored`.
+vendor() {
+  local from=$PWD/tests/vendor/$1
+  vendored=${XDG_CACHE_HOME:-$HOME/.cache}/acf/vendor/$1-$(cat "$from"/* | sha256sum | cut -c -16)
+  if [[ -d $vendored ]]; then return; fi
+  local partial=$vendored.$$
+  run mkdir -p "$partial"
+  run cp "$from"/* "$partial"
+  run_hint="behind a proxy set HTTPS_PROXY" run npm ci --prefix "$partial" --ignore-scripts --no-audit --no-fund --loglevel=error
+  (cd "$partial" && "$2")
+  # Somebody else may have been as quick.
+  mv -T "$partial" "$vendored" 2>/dev/null || rm -r "$partial"
+}
+
+# Keeps of the packages only what is read: a few megabytes of hundreds.
+reduce_descriptions() {
+  node requests-only.mjs node_modules/@octokit/openapi/generated/api.github.com.json >github.json
+  cp node_modules/@atlaskit/adf-schema/dist/json-schema/v1/full.json adf.json
+  rm -r node_modules
+}
+
+# Tells the tests where the vendors' descriptions lie; a variable that is set stays as it is.
+find_descriptions() {
+  vendor descriptions reduce_descriptions
+  export ACF_GITHUB_OPENAPI=${ACF_GITHUB_OPENAPI:-$vendored/github.json}
+  export ACF_ADF_SCHEMA=${ACF_ADF_SCHEMA:-$vendored/adf.json}
+  # Jira's comes in no package; it may lie beside the checkout.
+  local beside
+  for beside in ../*/specs/jira-cloud-v3.openapi.json; do
+    if [[ -z ${ACF_JIRA_OPENAPI:-} && -e $beside ]]; then ACF_JIRA_OPENAPI=$(realpath "$beside"); fi
+  done
+  export ACF_JIRA_OPENAPI=${ACF_JIRA_OPENAPI:-}
+  [[ -n $ACF_JIRA_OPENAPI ]] || say "SKIPPED: no request is held against Jira's description, as ACF_JIRA_OPENAPI is not set"
+}
+
 target_folder() {
   cargo metadata --no-deps --format-version 1 --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
 }
@@ -358,6 +400,7 @@ verb_test() {
   plan_test_tools
   carry_out_plan
   install_nextest
+  find_descriptions
   local profile=default
   if $assume_yes; then profile=ci; fi
 

@@ -7,4 +7,7 @@ pub mod contract;
 pub mod explore;
 pub mod factory;
 pub mod git_http;
+pub mod github;
+pub mod jira;
 pub mod sandbox;
+pub mod service;

@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use acf_core::agent::{Agent, AgentError, AgentOutcome, AgentRequest};
 use acf_core::clock::Clock;
+use acf_core::git_host::GitHost;
 use acf_core::issue::{Issue, IssueKey, Stage, Status};
 use acf_core::policy::Timeouts;
 use acf_core::prices::{InvalidPrices, Prices};
 use acf_core::progress::Observer;
 use acf_core::run::{RunId, WorkerId};
 use acf_core::tracker::{Tracker, TrackerError};
+use acf_trackers::github::GitHub;
+use acf_trackers::jira::Jira;
 use acf_trackers::todo::{LocalFile, Todo, TodoFile};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -36,7 +39,7 @@ use crate::git::todo_file::RepositoryFile;
 use crate::masked::Masked;
 use crate::process::{self, End, Guard, GuardedCommand, Limits, Place};
 use crate::workbench::GitWorkbench;
-use crate::worker::{Hosting, Life, Orders, Patrol, Surroundings, Worker, WorkerError};
+use crate::worker::{Hosting, Life, Orders, Patrol, PullRequests, Surroundings, Worker, WorkerError};
 
 /// The prices that acf knows.
 const PRICES: &str = include_str!("../data/prices.toml");
@@ -78,9 +81,6 @@ pub enum StartError {
     /// No repository is configured, and this needs one.
     #[error("this needs a repository, and GIT_REPO_URL is not set")]
     NoRepository,
-    /// This build has no adapter for that tracker.
-    #[error("this build of acf has no adapter for the tracker {0}")]
-    NoAdapter(&'static str),
     /// No agent is configured, and this needs one.
     #[error("this needs an agent, and AGENT is not set")]
     NoAgent,
@@ -152,10 +152,14 @@ pub fn open_tracker(settings: &Settings, repository: Option<&Repository>) -> Res
             let todo = Arc::new(Todo::new(todo_file(todo, repository)?, Some(todo.assignee.clone())));
             (todo.clone(), Some(todo))
         }
-        config::Tracker::GitHub(_) => return Err(StartError::NoAdapter("github")),
-        config::Tracker::Jira(_) => return Err(StartError::NoAdapter("jira")),
+        config::Tracker::GitHub(github) => (Arc::new(GitHub::new(github.clone(), clock())?), None),
+        config::Tracker::Jira(jira) => (Arc::new(Jira::new(jira.clone(), clock())?), None),
     };
     Ok(OpenTracker { port: Arc::new(Masked::new(port, settings.mask.clone())), todo })
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::default())
 }
 
 fn todo_file(todo: &config::Todo, repository: Option<&Repository>) -> Result<Arc<dyn TodoFile>, StartError> {
@@ -165,7 +169,7 @@ fn todo_file(todo: &config::Todo, repository: Option<&Repository>) -> Result<Arc
             let repository = repository.ok_or(StartError::NoRepository)?;
             Arc::new(RepositoryFile::new(
                 repository.mirror.clone(),
-                Arc::new(SystemClock::default()),
+                clock(),
                 &repository.trunk,
                 path,
                 repository.author.clone(),
@@ -181,7 +185,15 @@ fn todo_file(todo: &config::Todo, repository: Option<&Repository>) -> Result<Arc
 pub fn open_hosting(settings: &Settings, repository: &Repository) -> Result<Hosting, StartError> {
     let location = Location::of(repository.mirror.remote().url());
     let pages = location.and_then(|location| Pages::of(&location, &settings.github_host));
-    Ok(Hosting { pull_requests: None, pages })
+    let pull_requests = match &settings.pull_requests {
+        Some(github) => {
+            let host: Arc<dyn GitHost> = Arc::new(GitHub::new(github.clone(), clock())?);
+            let host = Arc::new(Masked::new(host, settings.mask.clone()));
+            Some(PullRequests { host, base: repository.trunk.clone() })
+        }
+        None => None,
+    };
+    Ok(Hosting { pull_requests, pages })
 }
 
 /// Makes the agent that is configured, and checks that its program is there.

@@ -2,9 +2,13 @@
 //! every issue ends where it should.
 
 mod desk;
+mod github;
+mod jira;
+mod serving;
 mod todo;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use acf_tests::factory::{Factory, Running};
@@ -14,7 +18,7 @@ use rustix::process::Signal;
 use self::desk::{Desk, Standing};
 
 /// How long a factory may take for all of its issues.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(80);
 /// The label that every issue has to carry to be taken.
 const REQUIRED: &str = "acf";
 
@@ -178,4 +182,17 @@ fn wrongs(desk: &dyn Desk, factory: &Factory, ends: &BTreeMap<String, End>) -> V
         }
     }
     wrong
+}
+/// Prints what the tracker was asked, in all and for each finished issue.
+fn print_calls(name: &str, calls: &BTreeMap<String, usize>, ends: &BTreeMap<String, End>) {
+    let sum: usize = calls.values().sum();
+    let finished = ends.values().filter(|end| **end != End::Untouched).count();
+    let mut text = format!("{name}: {sum} calls for {finished} finished issues\n");
+    for (call, count) in calls {
+        let _ = writeln!(text, "{count:>6}  {call}");
+    }
+    #[expect(clippy::print_stdout, reason = "the numbers are for whoever runs this with --no-capture")]
+    {
+        println!("{text}");
+    }
 }

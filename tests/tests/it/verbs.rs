@@ -82,6 +82,11 @@ mod issues {
         let told =
             factory.acf(&["issues", "explain", "TODO-3", "--stage", "planning", "--json"]).done().json();
         assert_eq!((&told["eligible"], &told["stage"]), (&json!(true), &json!("planning")));
+        let factory = factory.with("REQUIRED_LABELS", "acf, ready");
+        assert_says(
+            &factory.acf(&["issues", "explain", "TODO-2"]).done().stdout,
+            &["would not be taken", "✔ unassigned", "✘ lacks the required label acf, ready  → add it"],
+        );
         let factory = factory.without("GIT_REPO_URL");
         assert_says(
             &factory.acf(&["issues", "explain", "TODO-2"]).done().stderr,

@@ -9,7 +9,7 @@ use acf_core::issue::{IssueKey, IssueRef};
 use acf_core::ledger::{By, Sum, sums};
 use acf_core::receipt::Receipt;
 use acf_core::run::{Outcome, RunRecord};
-use acf_worker::config::{Need, Settings};
+use acf_worker::config::{self, Need, Settings};
 
 use crate::args::{RunsArgs, SettingArgs};
 use crate::context::Context;
@@ -64,10 +64,11 @@ pub async fn run(args: &RunsArgs, context: &Context, out: &mut Out) -> anyhow::R
     Ok(Exit::Done)
 }
 
-/// Returns what the issue's records go by, if its tracker knows the issue. An issue that is gone, or whose
-/// tracker cannot be asked, is known by the key that it had.
+/// Returns what the issue's records go by, if it is an item of a TODO file, whose keys move. Any other issue,
+/// and one that is gone, is known by the key that it had.
 async fn record_name(key: &IssueKey, context: &Context, settings: &Settings) -> Option<String> {
-    let tracker = context.tracker(settings).await.ok()?;
+    let is_file = matches!(settings.tracker, config::Tracker::Todo(_));
+    let tracker = if is_file { context.tracker(settings).await.ok()? } else { return None };
     let issue = tracker.port.issue(&IssueRef::from(key.clone())).await.ok()?;
     Some(issue.reference().record_name())
 }

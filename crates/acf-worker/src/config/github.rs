@@ -1,5 +1,6 @@
 //! GitHub: as the tracker, as the host of pull requests, and as what the repository's settings follow from.
 
+use acf_trackers::github::{Repository, Settings};
 use secrecy::SecretString;
 use url::Url;
 
@@ -8,19 +9,6 @@ use crate::git::pages::Location;
 use super::reader::Reader;
 use super::service_url;
 use super::variables::{GH_ASSIGNEE, GH_TOKEN, GITHUB_API_URL, GITHUB_REPO, PROJECT};
-
-/// A repository on GitHub or on a GitHub Enterprise, and who acts there.
-#[derive(Clone, Debug)]
-pub struct GitHub {
-    /// Where its REST API is: `https://api.github.com`, `https://code.acme.example/api/v3`.
-    pub api_url: Url,
-    /// The repository, as `owner/repo`.
-    pub repository: String,
-    /// The token.
-    pub token: SecretString,
-    /// The account that issues are taken for; the token's own, if `None`.
-    pub assignee: Option<String>,
-}
 
 /// What the configuration says of GitHub whichever tracker is used.
 #[derive(Clone, Debug)]
@@ -54,7 +42,7 @@ impl Access {
     }
 
     /// Returns the address from which a repository is cloned.
-    fn clone_url(&self, repository: &str) -> Option<String> {
+    fn clone_url(&self, repository: &Repository) -> Option<String> {
         let api_url = self.api_url.as_ref()?;
         let port = api_url.port().map(|port| format!(":{port}")).unwrap_or_default();
         Some(format!("{}://{}{port}/{repository}.git", api_url.scheme(), self.host()?))
@@ -62,7 +50,7 @@ impl Access {
 }
 
 /// Reads the tracker's settings. What is missing is noted.
-pub(super) fn read(reader: &mut Reader<'_>, access: &Access) -> Option<GitHub> {
+pub(super) fn read(reader: &mut Reader<'_>, access: &Access) -> Option<Settings> {
     let repository = repository(reader);
     let assignee = reader.parse(&GH_ASSIGNEE, account);
     if access.token.is_none() && reader.found(&GH_TOKEN).is_none() {
@@ -71,7 +59,7 @@ pub(super) fn read(reader: &mut Reader<'_>, access: &Access) -> Option<GitHub> {
             "create one in your GitHub account's developer settings; docs/github.md says which",
         );
     }
-    Some(GitHub {
+    Some(Settings {
         api_url: access.api_url.clone()?,
         repository: repository?,
         token: access.token.clone()?,
@@ -82,10 +70,10 @@ pub(super) fn read(reader: &mut Reader<'_>, access: &Access) -> Option<GitHub> {
 /// Returns the address that the repository has unless another one is given.
 pub(super) fn default_repository_url(reader: &Reader<'_>, access: &Access) -> Option<String> {
     let name = reader.text(&PROJECT).or_else(|| reader.text(&GITHUB_REPO))?;
-    access.clone_url(&repository_name(&name).ok()?)
+    access.clone_url(&name.parse().ok()?)
 }
 
-fn repository(reader: &mut Reader<'_>) -> Option<String> {
+fn repository(reader: &mut Reader<'_>) -> Option<Repository> {
     // Both are parsed, so that a slip in the one that is not used is told too.
     let project = reader.found(&PROJECT).map(|_| reader.parse(&PROJECT, repository_name));
     let other = reader.found(&GITHUB_REPO).map(|_| reader.parse(&GITHUB_REPO, repository_name));
@@ -100,19 +88,8 @@ fn repository(reader: &mut Reader<'_>) -> Option<String> {
     project.or(other).flatten()
 }
 
-/// Checks a repository's name, as it becomes part of addresses.
-pub(super) fn repository_name(text: &str) -> Result<String, String> {
-    let is_name = |part: &str| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !part.is_empty()
-            && part.len() <= 100
-            && part.chars().all(is_plain)
-            && !part.bytes().all(|b| b == b'.')
-    };
-    match text.split_once('/') {
-        Some((owner, name)) if is_name(owner) && is_name(name) => Ok(text.to_owned()),
-        _ => Err("write the owner and the repository, as acme/shop".to_owned()),
-    }
+fn repository_name(text: &str) -> Result<Repository, String> {
+    text.parse().map_err(|_| "write the owner and the repository, as acme/shop".to_owned())
 }
 
 fn account(text: &str) -> Result<String, String> {
@@ -151,7 +128,7 @@ mod tests {
             ("https://api.acme.ghe.com", "https://acme.ghe.com/acme/shop.git"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/acme/shop.git"),
         ] {
-            assert_eq!(access(api_url).clone_url("acme/shop").as_deref(), Some(clone_url));
+            assert_eq!(access(api_url).clone_url(&"acme/shop".parse().unwrap()).as_deref(), Some(clone_url));
         }
     }
 
@@ -172,18 +149,6 @@ mod tests {
         }
         assert!(!gets("https://code.acme.example/api/v3", "https://github.com/acme/shop.git"));
         assert!(gets("http://127.0.0.1:8080", "http://127.0.0.1:9090/acme/shop.git"));
-    }
-
-    #[test]
-    fn a_repository_is_an_owner_and_a_name() {
-        for text in ["acme/shop", "a-b/c.d_e", "o/.github"] {
-            assert_eq!(repository_name(text), Ok(text.to_owned()));
-        }
-        for text in
-            ["shop", "acme/", "/shop", "acme/shop/x", "acme/..", "https://github.com/acme/shop", "a b/c", ""]
-        {
-            assert!(repository_name(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Jira Cloud as the tracker.
 
 use acf_core::issue::Status;
+use acf_trackers::jira::{Settings, StatusNames};
 use secrecy::SecretString;
 use url::Url;
 
@@ -11,25 +12,6 @@ use super::variables::{
     JIRA_STATUS_DONE, JIRA_STATUS_IN_PROGRESS, JIRA_STATUS_IN_REVIEW, JIRA_STATUS_PLAN_APPROVED,
     JIRA_STATUS_PLANNING, JIRA_STATUS_TO_DO, JIRA_TOKEN, PROJECT, Variable,
 };
-
-/// A project of a Jira Cloud site, and who acts there.
-#[derive(Clone, Debug)]
-pub struct Jira {
-    /// Where the REST API is; the site itself, or `https://api.atlassian.com/ex/jira/CLOUD-ID`.
-    pub api_url: Url,
-    /// Where people read issues: `https://acme.atlassian.net`.
-    pub site_url: Url,
-    /// The project's key.
-    pub project: String,
-    /// The mail address of the account that the token belongs to.
-    pub email: String,
-    /// The token.
-    pub token: SecretString,
-    /// The account that issues are taken for.
-    pub account_id: String,
-    /// What the statuses are called there, each of those that acf knows.
-    pub statuses: Vec<(Status, String)>,
-}
 
 /// The statuses, and the variables that say what they are called.
 const STATUSES: [(Status, &Variable); 7] = [
@@ -43,7 +25,7 @@ const STATUSES: [(Status, &Variable); 7] = [
 ];
 
 /// Reads the tracker's settings. What is missing is noted.
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<Jira> {
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<Settings> {
     let project = needed(reader, &PROJECT, "the project's key, e.g. ACF", project_key);
     if reader.found(&JIRA_SITE).is_none() {
         reader.missing(&JIRA_SITE, "your site, e.g. acme.atlassian.net");
@@ -66,7 +48,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Jira> {
     let api_url = reader.found(&JIRA_API_URL).map(|_| reader.url(&JIRA_API_URL, service_url::parse));
     let statuses = statuses(reader);
     let site_url = site_url?;
-    Some(Jira {
+    Some(Settings {
         api_url: api_url.unwrap_or_else(|| Some(site_url.clone()))?,
         site_url,
         project: project?,
@@ -89,22 +71,33 @@ fn needed<T>(
     reader.parse(variable, parse)
 }
 
-fn statuses(reader: &mut Reader<'_>) -> Option<Vec<(Status, String)>> {
-    let mut names: Vec<(Status, String)> = Vec::new();
+fn statuses(reader: &mut Reader<'_>) -> Option<StatusNames> {
+    let mut taken: Vec<(Status, String)> = Vec::new();
     let mut all_are_usable = true;
     for (status, variable) in STATUSES {
         let Some(name) = reader.parse(variable, one_line) else {
             all_are_usable = false;
             continue;
         };
-        let same = names.iter().find(|(_, other)| other.to_lowercase() == name.to_lowercase());
+        let same = taken.iter().find(|(_, other)| other.to_lowercase() == name.to_lowercase());
         if let (Some((other, _)), Some(found)) = (same, reader.found(variable)) {
             let remedy = format!("the status {other} has that name already; each needs its own");
             reader.wrong(variable, &found, remedy);
             all_are_usable = false;
         }
-        names.push((status, name));
+        taken.push((status, name));
     }
+    let name_of =
+        |wanted: Status| taken.iter().find(|(status, _)| *status == wanted).map(|(_, name)| name.clone());
+    let names = StatusNames {
+        to_do: name_of(Status::ToDo)?,
+        planning: name_of(Status::Planning)?,
+        awaiting_plan_review: name_of(Status::AwaitingPlanReview)?,
+        plan_approved: name_of(Status::PlanApproved)?,
+        in_progress: name_of(Status::InProgress)?,
+        in_review: name_of(Status::InReview)?,
+        done: name_of(Status::Done)?,
+    };
     all_are_usable.then_some(names)
 }
 

@@ -38,8 +38,6 @@ use std::collections::BTreeMap;
 
 pub use agents::AgentChoice;
 pub use directories::Directories;
-pub use github::GitHub;
-pub use jira::Jira;
 pub use problems::{Problem, ProblemKind, Problems};
 pub use reference::reference;
 pub use report::{Entry, report};

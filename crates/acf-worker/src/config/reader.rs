@@ -10,7 +10,6 @@ use url::Url;
 
 use super::problems::{Problem, Problems, quoted};
 use super::repository_url;
-use super::service_url;
 use super::sources::{Found, Layers};
 use super::suggestion::closest;
 use super::variables::Variable;
@@ -103,13 +102,6 @@ impl<'a> Reader<'a> {
     ) -> Option<Url> {
         let found = self.found(variable)?;
         match parse(found.value.trim()) {
-            Ok(url) if service_url::is_in_the_clear(&url) => {
-                let name = variable.name;
-                self.warn(format!(
-                    "{name} begins with http://: the token goes over the network in the clear"
-                ));
-                Some(url)
-            }
             Ok(url) => Some(url),
             Err(remedy) => {
                 let shown = Found { value: repository_url::shown(found.value.trim()), ..found };

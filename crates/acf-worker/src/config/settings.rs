@@ -14,7 +14,7 @@ use crate::git::pages::Location;
 
 use super::agents::{self, AgentChoice};
 use super::directories::Directories;
-use super::github::{self, Access, GitHub};
+use super::github::{self, Access};
 use super::problems::Problems;
 use super::reader::Reader;
 use super::repository::{DefaultUrl, Repository, Wanted};
@@ -49,7 +49,7 @@ pub struct Settings {
     /// Where work goes; there from [`Need::Repository`] on, and where the tracker is in it.
     pub repository: Option<Repository>,
     /// Where pull requests are opened; `None` for a repository that is not on GitHub, or without a token.
-    pub pull_requests: Option<GitHub>,
+    pub pull_requests: Option<acf_trackers::github::Settings>,
     /// The host that `GITHUB_API_URL` belongs to: its repositories have GitHub's pages, whatever its name.
     pub github_host: String,
     /// Who does the work; there with [`Need::Worker`].
@@ -231,12 +231,12 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
 }
 
 /// Returns where pull requests of the repository are opened, if it is on GitHub and there is a token.
-fn pull_requests(repository: &Repository, access: &Access) -> Option<GitHub> {
+fn pull_requests(repository: &Repository, access: &Access) -> Option<acf_trackers::github::Settings> {
     let location = Location::of(&repository.url)?;
     let is_on_github = access.host().is_some_and(|host| host == location.host);
-    Some(GitHub {
+    Some(acf_trackers::github::Settings {
         api_url: access.api_url.clone()?,
-        repository: github::repository_name(&location.path).ok().filter(|_| is_on_github)?,
+        repository: location.path.parse().ok().filter(|_| is_on_github)?,
         token: access.token.clone()?,
         assignee: None,
     })

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::github::{self, Access, GitHub};
-use super::jira::{self, Jira};
+use super::github::{self, Access};
+use super::jira;
 use super::reader::Reader;
 use super::sources::{Found, Layers};
 use super::variables::{PROJECT, TASK_MANAGER, TODO_ASSIGNEE, TODO_FILE, TRACKERS, Variable};
@@ -14,9 +14,9 @@ pub enum Tracker {
     /// A TODO file.
     Todo(Todo),
     /// The issues of a repository on GitHub.
-    GitHub(GitHub),
+    GitHub(acf_trackers::github::Settings),
     /// A project in Jira Cloud.
-    Jira(Jira),
+    Jira(acf_trackers::jira::Settings),
 }
 
 /// A TODO file, and the account that its issues are taken for.

@@ -1,0 +1,74 @@
+//! Pull requests: found or opened, never a second one.
+
+use acf_core::git_host::{GitHost, GitHostError, NewPullRequest, PullRequest};
+use acf_core::tracker::TrackerError;
+use async_trait::async_trait;
+use serde_json::json;
+
+use super::GitHub;
+use super::wire::WirePullRequest;
+use crate::http::{HttpError, Request, Trouble};
+
+#[async_trait]
+impl GitHost for GitHub {
+    async fn find_pull_request(&self, branch: &str) -> Result<Option<PullRequest>, GitHostError> {
+        // Without the owner, GitHub ignores the filter and answers with any pull request.
+        let head = format!("{}:{branch}", self.repository.owner());
+        let request = self.repository.get(["pulls"]).query("state", "open").query("head", head);
+        let found = self.read_pages::<WirePullRequest>(request).await.map_err(|error| self.cannot(error))?;
+        Ok(found.items.into_iter().next().map(Into::into))
+    }
+
+    async fn open_pull_request(&self, new: &NewPullRequest) -> Result<PullRequest, GitHostError> {
+        if let Some(found) = self.find_pull_request(&new.branch).await? {
+            return Ok(found);
+        }
+        let NewPullRequest { branch, base, title, body } = new;
+        let body = json!({ "head": branch, "base": base, "title": title, "body": body });
+        let request = Request::post(self.repository.path(["pulls"])).json(body);
+        let opened = async { self.client.send(&request).await?.json::<WirePullRequest>() };
+        let error = match opened.await {
+            Ok(opened) => return Ok(opened.into()),
+            Err(error) => error,
+        };
+        // The answer was lost, or somebody was quicker.
+        let may_be_there = match &*error.trouble {
+            Trouble::Unsure(_) | Trouble::Unexpected(_) => true,
+            _ => error.refused_with() == Some(422),
+        };
+        let found = if may_be_there { self.find_pull_request(branch).await? } else { None };
+        found.ok_or_else(|| self.cannot(error))
+    }
+
+    async fn comment(
+        &self,
+        pull_request: &PullRequest,
+        marker: &str,
+        body: &str,
+    ) -> Result<(), GitHostError> {
+        // How many comments there are is not known, so they are looked through.
+        self.say(pull_request.number, 1, Some(marker), body).await.map_err(as_host)
+    }
+}
+
+impl GitHub {
+    fn cannot(&self, error: HttpError) -> GitHostError {
+        as_host(self.meaning(error))
+    }
+}
+
+impl From<WirePullRequest> for PullRequest {
+    fn from(found: WirePullRequest) -> Self {
+        Self { number: found.number, url: found.html_url }
+    }
+}
+
+fn as_host(error: TrackerError) -> GitHostError {
+    match error {
+        TrackerError::Unauthorized(says) => GitHostError::Unauthorized(says),
+        TrackerError::RateLimited { retry_after } => GitHostError::RateLimited { retry_after },
+        TrackerError::Impossible(says) => GitHostError::Impossible(says),
+        TrackerError::NotFound(what) => GitHostError::Impossible(format!("there is no {what}")),
+        TrackerError::Other { attempt, cause } => GitHostError::Other { attempt, cause },
+    }
+}

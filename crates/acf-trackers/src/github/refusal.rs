@@ -1,0 +1,108 @@
+//! What GitHub's refusals mean, in words that say what to do.
+
+use acf_core::issue::IssueKey;
+use acf_core::tracker::TrackerError;
+
+use super::GitHub;
+use crate::http::{HttpError, Refusal, Trouble};
+
+impl GitHub {
+    /// Gives an error of a call about the repository its meaning.
+    pub(super) fn meaning(&self, error: HttpError) -> TrackerError {
+        let Some(refusal) = error.refusal() else { return error.into() };
+        if refusal.status == 401 {
+            let says = "GitHub does not accept the token: it is wrong, expired or revoked";
+            return TrackerError::Unauthorized(format!("{says} ({error})"));
+        }
+        if let Some(missing) = missing_right(refusal) {
+            return TrackerError::Unauthorized(format!("{missing} ({error})"));
+        }
+        match refusal.status {
+            404 => {
+                let repository = &self.repository;
+                let says =
+                    format!("repository {repository} does not exist, or the token does not see it ({error})");
+                TrackerError::Impossible(says)
+            }
+            _ => error.into(),
+        }
+    }
+
+    /// Gives an error of a call about an issue its meaning.
+    pub(super) async fn meaning_for_issue(&self, key: &IssueKey, error: HttpError) -> TrackerError {
+        let gone = match &*error.trouble {
+            Trouble::Refused(refusal)
+                if matches!(refusal.status, 404 | 410) && missing_right(refusal).is_none() =>
+            {
+                format!("{key} in {}", self.repository)
+            }
+            // GitHub answers the same when the issue or when the whole repository is elsewhere by now.
+            Trouble::Redirected { location, .. } => match self.client.send(&self.repository.get([])).await {
+                Ok(_) => format!("{key} in {}: it was transferred to `{location}`", self.repository),
+                Err(error) => return self.meaning(error),
+            },
+            _ => return self.meaning(error),
+        };
+        TrackerError::NotFound(gone)
+    }
+}
+
+/// Says which right the token lacks, where GitHub tells.
+///
+/// For fine-grained tokens and apps, 403 comes with what would do in `X-Accepted-GitHub-Permissions`
+/// (<https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api>). Classic tokens are
+/// told their own scopes and those that would do with every answer, and 404 where they do not suffice.
+fn missing_right(refusal: &Refusal) -> Option<String> {
+    let Refusal { status: status @ (403 | 404), .. } = refusal else { return None };
+    if let Some(permissions) = refusal.header("x-accepted-github-permissions").filter(|_| *status == 403) {
+        return Some(format!("the token lacks a permission: {}", permissions.replace("; ", " or ")));
+    }
+    let accepted =
+        refusal.header("x-accepted-oauth-scopes").filter(|accepted| !accepted.trim().is_empty())?;
+    let own = refusal.header("x-oauth-scopes")?;
+    let scopes = |list: &'_ str| list.split(',').map(|scope| scope.trim().to_owned()).collect::<Vec<_>>();
+    let suffices = scopes(own).iter().any(|scope| scopes(accepted).contains(scope));
+    let own = if own.trim().is_empty() { "none" } else { own };
+    (!suffices).then(|| format!("the token lacks a scope: it takes one of `{accepted}`, and it has: {own}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn refusal(status: u16, headers: &[(&'static str, &'static str)]) -> Refusal {
+        let pair = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        let headers: HeaderMap = headers.iter().map(pair).collect();
+        Refusal { status, message: String::new(), headers }
+    }
+
+    #[test]
+    fn the_missing_right_is_named_where_github_names_it() {
+        let says = |status, headers: &[_]| missing_right(&refusal(status, headers));
+        let fine_grained = ("x-accepted-github-permissions", "issues=write; pull_requests=write");
+        assert_eq!(
+            says(403, &[fine_grained]).unwrap(),
+            "the token lacks a permission: issues=write or pull_requests=write"
+        );
+        let accepted = ("x-accepted-oauth-scopes", "public_repo, repo");
+        assert_eq!(
+            says(404, &[accepted, ("x-oauth-scopes", "")]).unwrap(),
+            "the token lacks a scope: it takes one of `public_repo, repo`, and it has: none"
+        );
+        assert!(
+            says(403, &[accepted, ("x-oauth-scopes", "gist, read:org")]).unwrap().ends_with("gist, read:org")
+        );
+    }
+
+    #[test]
+    fn a_right_that_is_there_is_not_called_missing() {
+        let says = |status, headers: &[_]| missing_right(&refusal(status, headers));
+        let accepted = ("x-accepted-oauth-scopes", "public_repo, repo");
+        assert_eq!(says(404, &[accepted, ("x-oauth-scopes", "gist, repo")]), None);
+        assert_eq!(says(404, &[("x-accepted-github-permissions", "issues=read")]), None);
+        assert_eq!(says(403, &[]), None);
+        assert_eq!(says(422, &[accepted, ("x-oauth-scopes", "")]), None);
+    }
+}

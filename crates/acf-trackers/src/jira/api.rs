@@ -1,0 +1,221 @@
+//! The calls that acf makes of Jira, one function each.
+
+use acf_core::issue::IssueRef;
+use acf_core::tracker::TrackerError;
+use serde_json::{Value, json};
+
+use super::adf::from_markdown;
+use super::answers::{
+    Account, CommentPage, FIELDS, RawIssue, SearchPage, Transition, Transitions, TypeStatuses,
+};
+use super::trouble::{self, Doing};
+use crate::http::{Client, HttpError, Request};
+
+/// How many issues or comments are asked for at once; Jira may give fewer.
+const PAGE: u32 = 100;
+/// More comments than Jira lets an issue have (5,000).
+const MOST_COMMENT_PAGES: u64 = 60;
+/// The longest text that is said, in characters: Jira refuses comments of more than 32,767.
+const LONGEST_COMMENT: usize = 30_000;
+
+pub(super) struct Api {
+    pub(super) http: Client,
+}
+
+impl Api {
+    /// Returns the account that the credentials belong to.
+    pub(super) async fn myself(&self) -> Result<Account, TrackerError> {
+        let answer = self.http.send(&get(&["myself"])).await;
+        let answer = answer.map_err(|error| trouble::meaning(error, Doing::FindingOut))?;
+        trouble::refuse_anonymous(&answer)?;
+        Ok(answer.json()?)
+    }
+
+    /// Returns the statuses of each type of issue.
+    pub(super) async fn statuses(&self, project: &str) -> Result<Vec<TypeStatuses>, TrackerError> {
+        let answer = self.http.send(&get(&["project", project, "statuses"])).await;
+        let answer = answer.map_err(|error| match error.refused_with() {
+            Some(404) => trouble::no_project(project),
+            _ => trouble::meaning(error, Doing::ReadingProject),
+        })?;
+        trouble::refuse_anonymous(&answer)?;
+        Ok(answer.json()?)
+    }
+
+    /// Tells whether issues of the project can be assigned to the account.
+    pub(super) async fn is_assignable(&self, project: &str, account: &str) -> Result<bool, TrackerError> {
+        let request =
+            get(&["user", "assignable", "search"]).query("project", project).query("accountId", account);
+        let answer = match self.http.send(&request).await {
+            Err(error) if error.refused_with() == Some(404) => return Ok(false),
+            answer => answer.map_err(|error| trouble::meaning(error, Doing::FindingOut))?,
+        };
+        let accounts: Vec<Account> = answer.json()?;
+        Ok(accounts.iter().any(|found| found.account_id == account))
+    }
+
+    /// Returns all issues that a query finds, in its order.
+    pub(super) async fn search(&self, jql: &str, project: &str) -> Result<Vec<RawIssue>, TrackerError> {
+        let mut found: Vec<RawIssue> = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let mut body = json!({ "jql": jql, "fields": FIELDS, "maxResults": PAGE });
+            if let Some(token) = &token {
+                body["nextPageToken"] = json!(token);
+            }
+            let request = post(&["search", "jql"]).json(body).repeatable();
+            let answer = self.http.send(&request).await;
+            let answer = answer.map_err(|error| trouble::of_search(error, project))?;
+            trouble::refuse_anonymous(&answer)?;
+            let SearchPage { issues, next_page_token } = answer.json()?;
+            // An issue that is ranked anew meanwhile may stand on two pages.
+            for issue in issues {
+                if !found.iter().any(|known| known.key == issue.key) {
+                    found.push(issue);
+                }
+            }
+            match next_page_token {
+                Some(next) if token.as_ref() == Some(&next) => {
+                    let says = "the answer's next page is the same page";
+                    return Err(TrackerError::other("cannot search for issues", says));
+                }
+                Some(next) => token = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// Reads an issue, with the transitions that can be made of it if they are wanted.
+    pub(super) async fn issue(&self, issue: &IssueRef, transitions: bool) -> Result<RawIssue, TrackerError> {
+        let mut request = get(&["issue", issue.key.as_str()]).query("fields", FIELDS.join(","));
+        if transitions {
+            request = request.query("expand", "transitions");
+        }
+        let answer = self.http.send(&request).await.map_err(|error| gone(error, issue, Doing::Reading))?;
+        trouble::refuse_anonymous(&answer)?;
+        let read: RawIssue = answer.json()?;
+        // Jira finds an issue by its former key, too.
+        if !read.key.eq_ignore_ascii_case(issue.key.as_str()) {
+            return Err(TrackerError::NotFound(format!(
+                "{issue} any more: it was moved, and is now {}",
+                read.key
+            )));
+        }
+        Ok(read)
+    }
+
+    /// Reads a transition with the fields of its screen.
+    pub(super) async fn screen(
+        &self,
+        issue: &IssueRef,
+        id: &str,
+    ) -> Result<Option<Transition>, TrackerError> {
+        let request = get(&["issue", issue.key.as_str(), "transitions"])
+            .query("expand", "transitions.fields")
+            .query("transitionId", id);
+        let answer = self.http.send(&request).await.map_err(|error| gone(error, issue, Doing::Moving))?;
+        let Transitions { transitions } = answer.json()?;
+        Ok(transitions.into_iter().find(|transition| transition.id == id))
+    }
+
+    /// Makes a transition. It is not repeated: the second time it may lead elsewhere.
+    pub(super) async fn transition(&self, issue: &IssueRef, id: &str) -> Result<(), HttpError> {
+        let request = post(&["issue", issue.key.as_str(), "transitions"]);
+        self.http.send(&request.json(json!({ "transition": { "id": id } }))).await.map(|_| ())
+    }
+
+    /// Gives the issue to an account, or to nobody.
+    pub(super) async fn assign(&self, issue: &IssueRef, account: Option<&str>) -> Result<(), TrackerError> {
+        let request = Request::put(path(&["issue", issue.key.as_str(), "assignee"]));
+        let sent = self.http.send(&request.json(json!({ "accountId": account }))).await;
+        sent.map(|_| ()).map_err(|error| match error.refused_with() {
+            Some(404) => gone(error, issue, Doing::Assigning),
+            _ => trouble::of_assignment(error, account),
+        })
+    }
+
+    /// Puts labels on and takes labels off.
+    pub(super) async fn label(
+        &self,
+        issue: &IssueRef,
+        add: &[&str],
+        remove: &[&str],
+    ) -> Result<(), TrackerError> {
+        let adding = add.iter().map(|label| json!({ "add": label }));
+        let removing = remove.iter().map(|label| json!({ "remove": label }));
+        let operations: Vec<Value> = adding.chain(removing).collect();
+        let request = Request::put(path(&["issue", issue.key.as_str()]));
+        let sent = self.http.send(&request.json(json!({ "update": { "labels": operations } }))).await;
+        sent.map(|_| ()).map_err(|error| gone(error, issue, Doing::Labelling))
+    }
+
+    /// Tells whether the issue has a comment with that marker.
+    pub(super) async fn has_comment(&self, issue: &IssueRef, marker: &str) -> Result<bool, TrackerError> {
+        let mut seen = 0_u64;
+        for _ in 0..MOST_COMMENT_PAGES {
+            let request = get(&["issue", issue.key.as_str(), "comment"])
+                .query("startAt", seen.to_string())
+                .query("maxResults", PAGE.to_string())
+                .query("orderBy", "-created")
+                .query("expand", "properties");
+            let answer =
+                self.http.send(&request).await.map_err(|error| gone(error, issue, Doing::Reading))?;
+            let CommentPage { comments, total } = answer.json()?;
+            if comments.iter().any(|comment| comment.carries(marker)) {
+                return Ok(true);
+            }
+            seen += comments.len() as u64;
+            if comments.is_empty() || seen >= total {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Says something. It is not repeated: it would be said twice.
+    pub(super) async fn comment(
+        &self,
+        issue: &IssueRef,
+        marker: Option<&str>,
+        markdown: &str,
+    ) -> Result<(), HttpError> {
+        let mut body = json!({ "body": from_markdown(&shortened(markdown)) });
+        if let Some(marker) = marker {
+            body["properties"] = json!([{ "key": super::MARKER_PROPERTY, "value": { "marker": marker } }]);
+        }
+        let request = post(&["issue", issue.key.as_str(), "comment"]).json(body);
+        self.http.send(&request).await.map(|_| ())
+    }
+}
+
+/// Makes an error of a call about an issue, which may be gone.
+pub(super) fn gone(error: HttpError, issue: &IssueRef, doing: Doing) -> TrackerError {
+    match error.refused_with() {
+        Some(404) => TrackerError::NotFound(issue.to_string()),
+        _ => trouble::meaning(error, doing),
+    }
+}
+
+fn path(segments: &[&str]) -> Vec<String> {
+    ["rest", "api", "3"].iter().chain(segments).map(|&segment| segment.to_owned()).collect()
+}
+
+fn get(segments: &[&str]) -> Request {
+    Request::get(path(segments))
+}
+
+fn post(segments: &[&str]) -> Request {
+    Request::post(path(segments))
+}
+
+/// Leaves out the middle of a text that Jira would refuse as a whole.
+fn shortened(markdown: &str) -> String {
+    let count = markdown.chars().count();
+    if count <= LONGEST_COMMENT {
+        return markdown.to_owned();
+    }
+    let half = LONGEST_COMMENT / 2;
+    let begin: String = markdown.chars().take(half).collect();
+    let end: String = markdown.chars().skip(count - half).collect();
+    format!("{begin}\n\n… {} characters left out …\n\n{end}", count - 2 * half)
+}
