@@ -9,5 +9,6 @@ pub mod factory;
 pub mod git_http;
 pub mod github;
 pub mod jira;
+pub mod model_server;
 pub mod sandbox;
 pub mod service;

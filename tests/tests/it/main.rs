@@ -6,6 +6,7 @@ mod bad_input;
 mod chaos;
 mod checkout;
 mod claims;
+mod coding_agents;
 mod demo;
 mod explorer;
 mod factories;
