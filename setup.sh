@@ -366,6 +366,23 @@ find_descriptions() {
   [[ -n $ACF_JIRA_OPENAPI ]] || say "SKIPPED: no request is held against Jira's description, as ACF_JIRA_OPENAPI is not set"
 }
 
+# Some of the CLIs are programs that npm would fetch or place by scripts of its own, which are run by name here.
+place_agents() {
+  run node node_modules/@anthropic-ai/claude-code/install.cjs
+  (cd node_modules/opencode-ai && run node postinstall.mjs)
+}
+
+# Tells the tests where the coding CLIs are; a variable that is set stays as it is.
+find_agents() {
+  if [[ -n ${ACF_AGENTS_BIN:-} ]]; then return; fi
+  if ! (vendor agents place_agents); then
+    say "SKIPPED: the real coding CLIs are not run, as npm could not install them"
+    return
+  fi
+  vendor agents place_agents
+  export ACF_AGENTS_BIN=$vendored/node_modules/.bin
+}
+
 target_folder() {
   cargo metadata --no-deps --format-version 1 --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
 }
@@ -401,6 +418,7 @@ verb_test() {
   carry_out_plan
   install_nextest
   find_descriptions
+  find_agents
   local profile=default
   if $assume_yes; then profile=ci; fi
 

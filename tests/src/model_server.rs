@@ -125,7 +125,7 @@ async fn answer(
     let Some(api) = Api::of(&path) else {
         return axum::Json(json!({ "object": "list", "data": [], "models": [] })).into_response();
     };
-    let turn = {
+    let (turn, n) = {
         let mut service = lock(&service);
         let credentials = ["authorization", "x-api-key", "x-goog-api-key"]
             .iter()
@@ -135,7 +135,7 @@ async fn answer(
             credentials: credentials.unwrap_or_default(),
             body: String::from_utf8_lossy(&body).into_owned(),
         });
-        service.turn(&asked)
+        (service.turn(&asked), service.asked.len())
     };
     match turn {
         Turn::Silence => {
@@ -143,8 +143,8 @@ async fn answer(
             StatusCode::NO_CONTENT.into_response()
         }
         Turn::Refusal(status, retry_after) => refusal(status, retry_after),
-        Turn::Call(name, input) => api.events(&asked, Some((&name, &input))),
-        Turn::Done => api.events(&asked, None),
+        Turn::Call(name, input) => api.events(&asked, Some((&name, &input)), n),
+        Turn::Done => api.events(&asked, None, n),
     }
 }
 
@@ -245,6 +245,7 @@ enum Api {
     Gemini { streams: bool },
 }
 
+/// The name and the input of a tool that is called, if one is.
 type Call<'a> = Option<(&'a str, &'a Value)>;
 
 impl Api {
@@ -258,13 +259,14 @@ impl Api {
         })
     }
 
-    fn events(self, asked: &Value, call: Call<'_>) -> Response {
+    /// Writes an answer; `n` tells its ids from those of others, which a CLI takes for the same.
+    fn events(self, asked: &Value, call: Call<'_>, n: usize) -> Response {
         let model = asked.get("model").cloned().unwrap_or_default();
         let streams = asked.get("stream").and_then(Value::as_bool).unwrap_or_default();
         match self {
-            Self::Messages => messages(&model, call, streams),
-            Self::Responses => responses(&model, call, streams),
-            Self::Chat => chat(&model, call, streams),
+            Self::Messages => messages(&model, call, streams, n),
+            Self::Responses => responses(&model, call, streams, n),
+            Self::Chat => chat(&model, call, streams, n),
             Self::Gemini { streams } => gemini(call, streams),
         }
     }
@@ -284,12 +286,12 @@ fn sse(body: String) -> Response {
     ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
-fn messages(model: &Value, call: Call<'_>, streams: bool) -> Response {
+fn messages(model: &Value, call: Call<'_>, streams: bool, n: usize) -> Response {
     let usage = json!({ "input_tokens": 100, "output_tokens": 10 });
     let (block, begun, delta, stop) = match call {
         Some((name, input)) => (
-            json!({ "type": "tool_use", "id": "toolu_1", "name": name, "input": input }),
-            json!({ "type": "tool_use", "id": "toolu_1", "name": name, "input": {} }),
+            json!({ "type": "tool_use", "id": format!("toolu_{n}"), "name": name, "input": input }),
+            json!({ "type": "tool_use", "id": format!("toolu_{n}"), "name": name, "input": {} }),
             json!({ "type": "input_json_delta", "partial_json": input.to_string() }),
             "tool_use",
         ),
@@ -301,7 +303,7 @@ fn messages(model: &Value, call: Call<'_>, streams: bool) -> Response {
         ),
     };
     let mut message = json!({
-        "id": "msg_1", "type": "message", "role": "assistant", "model": model, "content": [],
+        "id": format!("msg_{n}"), "type": "message", "role": "assistant", "model": model, "content": [],
         "stop_reason": null, "stop_sequence": null, "usage": usage,
     });
     if !streams {
@@ -320,19 +322,19 @@ fn messages(model: &Value, call: Call<'_>, streams: bool) -> Response {
     stream(&events, true)
 }
 
-fn responses(model: &Value, call: Call<'_>, streams: bool) -> Response {
+fn responses(model: &Value, call: Call<'_>, streams: bool, n: usize) -> Response {
     let item = match call {
         Some((name, input)) => json!({
-            "type": "function_call", "id": "fc_1", "call_id": "call_1", "name": name,
+            "type": "function_call", "id": format!("fc_{n}"), "call_id": format!("call_{n}"), "name": name,
             "arguments": input.to_string(), "status": "completed",
         }),
         None => json!({
-            "type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+            "type": "message", "id": format!("msg_{n}"), "role": "assistant", "status": "completed",
             "content": [{ "type": "output_text", "text": "Done.", "annotations": [] }],
         }),
     };
     let whole = json!({
-        "id": "resp_1", "object": "response", "status": "completed", "model": model, "output": [item],
+        "id": format!("resp_{n}"), "object": "response", "status": "completed", "model": model, "output": [item],
         "usage": {
             "input_tokens": 100, "input_tokens_details": { "cached_tokens": 0 },
             "output_tokens": 10, "output_tokens_details": { "reasoning_tokens": 0 }, "total_tokens": 110,
@@ -352,17 +354,18 @@ fn responses(model: &Value, call: Call<'_>, streams: bool) -> Response {
     stream(&events, true)
 }
 
-fn chat(model: &Value, call: Call<'_>, streams: bool) -> Response {
+fn chat(model: &Value, call: Call<'_>, streams: bool, n: usize) -> Response {
     let (message, reason) = match call {
         Some((name, input)) => {
             let function = json!({ "name": name, "arguments": input.to_string() });
-            let calls = json!([{ "index": 0, "id": "call_1", "type": "function", "function": function }]);
+            let calls =
+                json!([{ "index": 0, "id": format!("call_{n}"), "type": "function", "function": function }]);
             (json!({ "role": "assistant", "content": null, "tool_calls": calls }), "tool_calls")
         }
         None => (json!({ "role": "assistant", "content": "Done." }), "stop"),
     };
     let usage = json!({ "prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110 });
-    let head = |object: &str, choices: Value| json!({ "id": "cc_1", "object": object, "created": 1_700_000_000, "model": model, "choices": choices });
+    let head = |object: &str, choices: Value| json!({ "id": format!("cc_{n}"), "object": object, "created": 1_700_000_000, "model": model, "choices": choices });
     if !streams {
         let mut whole =
             head("chat.completion", json!([{ "index": 0, "message": message, "finish_reason": reason }]));
