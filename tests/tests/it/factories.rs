@@ -3,6 +3,7 @@
 
 mod desk;
 mod github;
+mod interruptions;
 mod jira;
 mod serving;
 mod todo;
