@@ -213,6 +213,12 @@ impl GitHubService {
         self.state().assignable.retain(|known| known != login);
     }
 
+    /// Takes the right to write from the token's owner: labels and assignees are then left as they are,
+    /// without a word.
+    pub fn demote(&self) {
+        self.state().may_write = false;
+    }
+
     /// Changes what the token may do.
     pub fn set_token(&self, token: Token) {
         self.state().token = token;

@@ -164,8 +164,14 @@ async fn change_issue(
     if let Some(obstacle) = obstacle(&state, Some(number)) {
         return obstacle;
     }
+    let may_write = state.may_write;
     let names = |field: &str| -> Option<Vec<String>> {
-        let names = patch.get(field)?.as_array()?.iter().filter_map(|name| name.as_str().map(str::to_owned));
+        let names = patch
+            .get(field)
+            .filter(|_| may_write)?
+            .as_array()?
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned));
         Some(names.collect())
     };
     let labels: Option<Vec<_>> =

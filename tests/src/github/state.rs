@@ -14,6 +14,8 @@ pub(super) struct State {
     pub(super) labels: Vec<Label>,
     pub(super) assignable: Vec<String>,
     pub(super) token: Token,
+    /// Whether the token's owner may more than read and comment.
+    pub(super) may_write: bool,
     pub(super) has_issues: bool,
     pub(super) is_renamed: bool,
     /// Calls until the primary rate limit.
@@ -80,6 +82,7 @@ impl Default for State {
             labels: Vec::new(),
             assignable: vec![BOT.to_owned(), "ada".to_owned()],
             token: Token::Classic("repo".to_owned()),
+            may_write: true,
             has_issues: true,
             is_renamed: false,
             remaining: 5000,

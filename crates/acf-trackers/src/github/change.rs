@@ -94,7 +94,7 @@ impl GitHub {
             self.ensure_label(label).await?;
         }
         let changed = self.patch(found.number, patch).await?;
-        self.check_assignees(&wanted, &changed)
+        self.check(&wanted, &changed)
     }
 
     async fn patch(&self, number: u64, patch: Value) -> Result<WireIssue, TrackerError> {
@@ -111,14 +111,23 @@ impl GitHub {
         }
     }
 
-    /// Finds an account that GitHub left out: it drops those that cannot be assigned without a word.
-    fn check_assignees(&self, wanted: &Wanted, changed: &WireIssue) -> Result<(), TrackerError> {
-        let missing = wanted
-            .assignees
-            .iter()
-            .flatten()
-            .find(|login| !changed.assignees().any(|now| is_same(now, login)));
-        missing.map_or(Ok(()), |login| Err(self.not_assignable(login)))
+    /// Finds what GitHub left out: it drops accounts that cannot be assigned, and labels that the token's
+    /// owner may not set, without a word.
+    fn check(&self, wanted: &Wanted, changed: &WireIssue) -> Result<(), TrackerError> {
+        let is_there = |login: &str| changed.assignees().any(|now| is_same(now, login));
+        if let Some(missing) = wanted.assignees.iter().flatten().find(|login| !is_there(login)) {
+            return Err(self.not_assignable(missing));
+        }
+        let has = |label: &str| changed.labels().any(|now| is_same(now, label));
+        if wanted.labels.iter().flatten().all(|label| has(label)) {
+            return Ok(());
+        }
+        let repository = &self.repository;
+        let says = format!(
+            "GitHub does not change the labels of #{}: the token's owner needs the role Write in {repository}",
+            changed.number
+        );
+        Err(TrackerError::Unauthorized(says))
     }
 }
 

@@ -116,6 +116,18 @@ async fn an_account_that_cannot_be_assigned_is_named() {
 }
 
 #[tokio::test]
+async fn an_account_that_may_not_write_is_told_so_though_github_is_silent() {
+    let site = site().await;
+    let number = site.service.add(NewIssue::titled("one"));
+    site.service.demote();
+    let error =
+        site.github.apply(&by_number(number), &[Change::Transition(Status::InProgress)]).await.unwrap_err();
+    let wanted =
+        "GitHub does not change the labels of #1: the token's owner needs the role Write in acme/shop";
+    assert_eq!(error.to_string(), wanted);
+}
+
+#[tokio::test]
 async fn a_token_without_an_account_needs_an_assignee() {
     let site = site().await;
     site.service.set_token(Token::Installation);
