@@ -16,6 +16,7 @@ use acf_core::prices::{InvalidPrices, Prices};
 use acf_core::progress::Observer;
 use acf_core::run::{RunId, WorkerId};
 use acf_core::tracker::{Tracker, TrackerError};
+use acf_trackers::jira::{self, Jira};
 use acf_trackers::todo::{LocalFile, Todo, TodoFile};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -153,9 +154,16 @@ pub fn open_tracker(settings: &Settings, repository: Option<&Repository>) -> Res
             (todo.clone(), Some(todo))
         }
         config::Tracker::GitHub(_) => return Err(StartError::NoAdapter("github")),
-        config::Tracker::Jira(_) => return Err(StartError::NoAdapter("jira")),
+        config::Tracker::Jira(jira) => (Arc::new(open_jira(jira)?), None),
     };
     Ok(OpenTracker { port: Arc::new(Masked::new(port, settings.mask.clone())), todo })
+}
+
+fn open_jira(settings: &config::Jira) -> Result<Jira, TrackerError> {
+    let config::Jira { api_url, site_url, project, email, token, account_id, statuses } = settings.clone();
+    let statuses = statuses.into_iter().collect();
+    let settings = jira::Settings { api_url, site_url, project, email, token, account_id, statuses };
+    Jira::new(settings, Arc::new(SystemClock::default()))
 }
 
 fn todo_file(todo: &config::Todo, repository: Option<&Repository>) -> Result<Arc<dyn TodoFile>, StartError> {
