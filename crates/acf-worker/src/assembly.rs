@@ -153,7 +153,7 @@ pub fn open_tracker(settings: &Settings, repository: Option<&Repository>) -> Res
             (todo.clone(), Some(todo))
         }
         config::Tracker::GitHub(github) => (Arc::new(GitHub::new(github.clone(), clock())?), None),
-        config::Tracker::Jira(jira) => (Arc::new(Jira::new(jira.clone(), clock())?), None),
+        config::Tracker::Jira(jira) => (Arc::new(Jira::new((**jira).clone(), clock())?), None),
     };
     Ok(OpenTracker { port: Arc::new(Masked::new(port, settings.mask.clone())), todo })
 }

@@ -236,9 +236,9 @@ async fn comments(From(site): Shared, Path(key): Path<String>, Query(query): Par
         }
         let mut page: Vec<_> = all.into_iter().skip(from).take(size).collect();
         if !is_expanded {
-            page.iter_mut().for_each(|comment| {
-                drop(comment.as_object_mut().map(|comment| comment.remove("properties")))
-            });
+            for comment in page.iter_mut().filter_map(Value::as_object_mut) {
+                comment.remove("properties");
+            }
         }
         let total = issue.comments.len();
         Json(json!({ "comments": page, "startAt": from, "maxResults": size, "total": total })).into_response()

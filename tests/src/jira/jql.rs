@@ -29,7 +29,7 @@ impl Query {
                     (true, is_empty) => is_empty != *negated,
                     // What is empty is neither one of the values nor none of them.
                     (false, true) => false,
-                    (false, false) => of_issue.iter().any(|value| is_one(&value)) != *negated,
+                    (false, false) => of_issue.iter().any(is_one) != *negated,
                 }
             }
         }

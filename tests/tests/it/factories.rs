@@ -3,6 +3,7 @@
 
 mod desk;
 mod github;
+mod interruptions;
 mod jira;
 mod serving;
 mod todo;
@@ -18,7 +19,7 @@ use rustix::process::Signal;
 use self::desk::{Desk, Standing};
 
 /// How long a factory may take for all of its issues.
-const PATIENCE: Duration = Duration::from_secs(80);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// The label that every issue has to carry to be taken.
 const REQUIRED: &str = "acf";
 

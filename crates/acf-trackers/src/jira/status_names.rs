@@ -36,6 +36,28 @@ impl Default for StatusNames {
     }
 }
 
+impl FromIterator<(Status, String)> for StatusNames {
+    /// Takes the names of the statuses that are given, and acf's own for the others.
+    fn from_iter<T: IntoIterator<Item = (Status, String)>>(given: T) -> Self {
+        let mut names = Self::default();
+        for (status, name) in given {
+            let place = match status {
+                Status::ToDo => &mut names.to_do,
+                Status::Planning => &mut names.planning,
+                Status::AwaitingPlanReview => &mut names.awaiting_plan_review,
+                Status::PlanApproved => &mut names.plan_approved,
+                Status::InProgress => &mut names.in_progress,
+                Status::InReview => &mut names.in_review,
+                Status::Done => &mut names.done,
+                // It is called what it is called.
+                Status::Other(_) => continue,
+            };
+            *place = name;
+        }
+        names
+    }
+}
+
 impl StatusNames {
     /// Returns what the site calls a status.
     pub(super) fn name<'a>(&'a self, status: &'a Status) -> &'a str {
@@ -102,6 +124,9 @@ mod tests {
         assert_eq!(names.status("To Do"), None);
         assert_eq!(names.status("done"), Some(Status::Done));
         assert_eq!(names.name(&Status::ToDo), "Zu erledigen");
+        let all = Status::KNOWN.map(|status| (status.clone(), format!("our {status}")));
+        let names: StatusNames = all.iter().cloned().collect();
+        assert!(all.iter().all(|(status, name)| names.name(status) == name));
     }
 
     #[test]

@@ -87,18 +87,7 @@ fn statuses(reader: &mut Reader<'_>) -> Option<StatusNames> {
         }
         taken.push((status, name));
     }
-    let name_of =
-        |wanted: Status| taken.iter().find(|(status, _)| *status == wanted).map(|(_, name)| name.clone());
-    let names = StatusNames {
-        to_do: name_of(Status::ToDo)?,
-        planning: name_of(Status::Planning)?,
-        awaiting_plan_review: name_of(Status::AwaitingPlanReview)?,
-        plan_approved: name_of(Status::PlanApproved)?,
-        in_progress: name_of(Status::InProgress)?,
-        in_review: name_of(Status::InReview)?,
-        done: name_of(Status::Done)?,
-    };
-    all_are_usable.then_some(names)
+    all_are_usable.then(|| taken.into_iter().collect())
 }
 
 fn project_key(text: &str) -> Result<String, String> {

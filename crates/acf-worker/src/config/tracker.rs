@@ -16,7 +16,7 @@ pub enum Tracker {
     /// The issues of a repository on GitHub.
     GitHub(acf_trackers::github::Settings),
     /// A project in Jira Cloud.
-    Jira(acf_trackers::jira::Settings),
+    Jira(Box<acf_trackers::jira::Settings>),
 }
 
 /// A TODO file, and the account that its issues are taken for.
@@ -56,7 +56,7 @@ impl Tracker {
         let kinds = [("todo", Kind::Todo), ("github", Kind::GitHub), ("jira", Kind::Jira)];
         match reader.choice(&TASK_MANAGER, &kinds)? {
             Kind::GitHub => github::read(reader, access).map(Self::GitHub),
-            Kind::Jira => jira::read(reader).map(Self::Jira),
+            Kind::Jira => jira::read(reader).map(Box::new).map(Self::Jira),
             Kind::Todo => {
                 let location = location(reader);
                 let assignee = reader.parse(&TODO_ASSIGNEE, account);

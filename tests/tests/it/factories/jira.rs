@@ -18,23 +18,23 @@ use super::serving::Serving;
 use super::{backlog, drain, factory, print_calls, sandbox};
 
 /// Jira, and GitHub for the code.
-struct Jira {
+pub(super) struct Jira {
     service: Serving<Arc<FakeJira>>,
     github: GitHub,
     keys: Vec<String>,
 }
 
 impl Jira {
-    fn serve(sandbox: &Sandbox) -> Self {
+    pub(super) fn serve(sandbox: &Sandbox) -> Self {
         let service = Serving::begin(async || Arc::new(FakeJira::with_all_statuses().await));
         Self { service, github: GitHub::serve(sandbox), keys: Vec::new() }
     }
 
-    fn service(&self) -> &FakeJira {
+    pub(super) fn service(&self) -> &FakeJira {
         self.service.service()
     }
 
-    fn add(&mut self, issue: IssueState) -> String {
+    pub(super) fn add(&mut self, issue: IssueState) -> String {
         let key = self.service().site().add(issue).to_string();
         self.keys.push(key.clone());
         key

@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "documents read best where they are written in place")]
+
 use serde_json::{Value, json};
 
 use super::{from_markdown, to_markdown};

@@ -130,7 +130,7 @@ fn titled(title: Option<&str>, text: &str) -> String {
 }
 
 fn table(node: &Value) -> String {
-    let rows: Vec<_> = children(node).iter().map(|row| children(row)).collect();
+    let rows: Vec<_> = children(node).iter().map(children).collect();
     let columns = rows.iter().map(|cells| cells.len()).max().unwrap_or(0);
     if columns == 0 {
         return String::new();

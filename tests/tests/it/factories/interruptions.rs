@@ -1,0 +1,186 @@
+//! People who close, delete, move or relabel an issue on GitHub or in Jira while a run works on it; and
+//! what comes of it when GitHub refuses one step after the other.
+
+use std::collections::BTreeMap;
+
+use acf_tests::canary::Canaries;
+use acf_tests::factory::{Factory, Running};
+use acf_tests::github::{NewIssue, TOKEN, Token};
+use acf_tests::jira::IssueState;
+use acf_tests::sandbox::Sandbox;
+use acf_tests::service::{Fault, Rule};
+use axum::http::Method;
+
+use super::desk::Desk;
+use super::github::GitHub;
+use super::jira::Jira;
+use super::{End, REQUIRED, drain, factory};
+
+/// An agent that writes a file, says so, and waits to be stopped.
+const WAITS: &str = "echo A > a.txt; echo ready; while :; do sleep 0.02; done";
+
+/// Starts a worker on the only issue, whose agent waits to be stopped.
+fn at_work(sandbox: Sandbox, desk: &dyn Desk) -> (Factory, Running) {
+    let factory = factory(sandbox, desk).with("ISSUE_RECHECK", "100ms").agent(WAITS);
+    let mut worker = factory.start("w-1", &["--max-issues", "1"]);
+    worker.says("agent: ready");
+    (factory, worker)
+}
+
+/// Checks that the only run was withdrawn for that reason, with its work kept and nothing pushed.
+#[track_caller]
+fn assert_withdrawn(factory: &Factory, worker: Running, key: &str, why: &str) {
+    let said = worker.ended();
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let runs = factory.runs(key);
+    assert_eq!((runs.len(), &runs[0]["outcome"], &runs[0]["why"]), (1, &"withdrawn".into(), &why.into()));
+    let sandbox = factory.sandbox();
+    assert_eq!(sandbox.refs("refs/heads"), ["refs/heads/main"]);
+    assert_eq!(sandbox.log(), ["First commit"]);
+    let wip = format!("refs/acf/wip/{}", key.trim_start_matches('#'));
+    assert_eq!(sandbox.file_at(&wip, "a.txt").as_deref(), Some("A\n"));
+    assert_eq!(factory.claims(), [""; 0]);
+    assert_eq!(factory.left_running(), [""; 0]);
+}
+
+fn on_github() -> (GitHub, Factory, Running) {
+    let sandbox = Sandbox::builder().build();
+    let mut github = GitHub::serve(&sandbox);
+    github.add(NewIssue::titled("one").labelled([REQUIRED]));
+    let (factory, worker) = at_work(sandbox, &github);
+    (github, factory, worker)
+}
+
+fn in_jira() -> (Jira, Factory, Running) {
+    let sandbox = Sandbox::builder().build();
+    let mut jira = Jira::serve(&sandbox);
+    let labels = [REQUIRED.to_owned()].into();
+    let status = "To Do".to_owned();
+    jira.add(IssueState { summary: "one".to_owned(), status, labels, ..IssueState::default() });
+    let (factory, worker) = at_work(sandbox, &jira);
+    (jira, factory, worker)
+}
+
+#[test]
+fn an_issue_that_is_closed_on_github_stops_its_run() {
+    let (github, factory, worker) = on_github();
+    github.service().edit(1, |seen| seen.is_open = false);
+    assert_withdrawn(&factory, worker, "#1", "the issue was moved to Done");
+    let seen = github.service().issue(1);
+    assert!(!seen.is_open);
+    assert_eq!(seen.comments.len(), 1, "{:?}", seen.comments);
+    assert!(seen.comments[0].starts_with("acf stopped working on this"), "{:?}", seen.comments);
+}
+
+#[test]
+fn an_issue_that_is_deleted_on_github_stops_its_run_and_is_told_nothing() {
+    let (github, factory, worker) = on_github();
+    github.service().delete(1);
+    assert_withdrawn(&factory, worker, "#1", "the issue is gone");
+}
+
+#[test]
+fn an_issue_that_loses_its_label_on_github_is_given_back() {
+    let (github, factory, worker) = on_github();
+    github.service().edit(1, |seen| seen.labels.retain(|label| label != REQUIRED));
+    let why = "the issue is no longer to be taken: lacks the required label acf";
+    assert_withdrawn(&factory, worker, "#1", why);
+    let seen = github.service().issue(1);
+    assert_eq!((seen.labels.len(), seen.assignees.len()), (0, 0), "{seen:?}");
+}
+
+#[test]
+fn an_issue_that_is_closed_in_jira_stops_its_run() {
+    let (jira, factory, worker) = in_jira();
+    jira.service().site().change("ACF-1", |issue| issue.status = "Done".to_owned());
+    assert_withdrawn(&factory, worker, "ACF-1", "the issue was moved to Done");
+    let standing = &jira.standings()["ACF-1"];
+    assert_eq!((standing.status.as_str(), standing.comments.len()), ("Done", 1), "{standing:?}");
+}
+
+#[test]
+fn an_issue_that_is_moved_to_another_project_stops_its_run() {
+    let (jira, factory, worker) = in_jira();
+    jira.service().site().move_away("ACF-1", "OPS-7");
+    assert_withdrawn(&factory, worker, "ACF-1", "the issue is gone");
+}
+
+#[test]
+fn an_issue_that_waits_for_another_one_says_so_and_is_not_taken() {
+    let sandbox = Sandbox::builder().build();
+    let mut github = GitHub::serve(&sandbox);
+    github.add(NewIssue::titled("first").assigned_to("ada"));
+    github.add(NewIssue::titled("second").labelled([REQUIRED]).blocked_by(1));
+    let factory = factory(sandbox, &github);
+    let told = factory.acf(&["issues", "explain", "2"]).done().stdout;
+    assert!(told.contains("#2 \"second\" would not be taken"), "{told}");
+    assert!(told.contains("✔ carries the required labels") && told.contains("✘ blocked by #1"), "{told}");
+    let said = factory.drain().done().stderr;
+    assert!(said.contains("1 × blocked by #1"), "{said}");
+}
+
+#[test]
+fn a_pull_request_that_the_token_may_not_open_is_left_to_a_person() {
+    let sandbox = Sandbox::builder().build();
+    let mut github = GitHub::serve(&sandbox);
+    let key = github.add(NewIssue::titled("one").labelled([REQUIRED, "needs-branch"]));
+    github.service().set_token(Token::FineGrained(vec!["issues".to_owned()]));
+    let factory = factory(sandbox, &github);
+    factory.drain().done();
+    let standing = &github.standings()[&key];
+    assert_eq!(standing.status, "In Review");
+    assert!(standing.comments[0].contains("No pull request could be opened: "), "{standing:?}");
+    assert_eq!(github.pulls_of("feature/1"), 0);
+    assert_eq!(factory.sandbox().refs("refs/heads/feature"), ["refs/heads/feature/1"]);
+}
+
+#[test]
+fn a_killed_workers_pull_request_is_opened_by_the_next_one() {
+    let sandbox = Sandbox::builder().build();
+    let mut github = GitHub::serve(&sandbox);
+    let key = github.add(NewIssue::titled("one").labelled([REQUIRED, "needs-branch"]));
+    // The host does not answer until the worker has been killed between the push and the pull request.
+    github.service().chassis().faults().add(Rule::path("/pulls"), Fault::status(503));
+    let factory = factory(sandbox, &github).with("ACF_CLAIM_TTL", "3s");
+    let mut worker = factory.start("w-1", &[]);
+    worker.is_at("report");
+    worker.signal(rustix::process::Signal::KILL);
+    drop(worker);
+    assert_eq!(factory.sandbox().refs("refs/heads/feature"), ["refs/heads/feature/1"]);
+    assert_eq!(github.pulls_of("feature/1"), 0);
+
+    github.service().chassis().faults().clear();
+    drain(&github, &factory, &BTreeMap::from([(key, End::InReview)]));
+}
+
+#[test]
+fn no_token_comes_out_whichever_call_github_refuses() {
+    let canaries = Canaries::new(&[TOKEN]);
+    let refusals = [
+        Rule::path("/user"),
+        Rule::path("/assignees"),
+        Rule::on(Method::GET, "/issues"),
+        Rule::on(Method::PATCH, "/issues"),
+        Rule::on(Method::POST, "/comments"),
+        Rule::path("/labels"),
+        Rule::path("/pulls"),
+    ];
+    let echo = format!("{{\"message\":\"you sent: Authorization: Bearer {TOKEN}\"}}");
+    for rule in refusals {
+        for status in [401, 403, 422] {
+            let sandbox = Sandbox::builder().build();
+            let mut github = GitHub::serve(&sandbox);
+            github.add(NewIssue::titled("one").labelled([REQUIRED, "needs-branch"]));
+            // A service that says in its error what it was sent.
+            github.service().chassis().faults().add(rule.clone(), Fault::status(status).body(&echo));
+            let factory = factory(sandbox, &github).with("MAX_ATTEMPTS", "1").with("ACF_LOG", "trace");
+            let told = factory.drain();
+            let said = told.stdout + &told.stderr + &factory.acf(&["runs", "--json"]).stdout;
+            assert!(!said.is_empty());
+            assert_eq!(canaries.in_text(said.as_bytes()), [""; 0], "{rule:?} {status}: {said}");
+            assert_eq!(canaries.on_disk(factory.sandbox()), [""; 0], "{rule:?} {status}");
+            let comments: String = github.service().issue(1).comments.concat();
+            assert_eq!(canaries.in_text(comments.as_bytes()), [""; 0], "{rule:?} {status}");
+        }
+    }
+}
