@@ -2,6 +2,7 @@
 //! every issue ends where it should.
 
 mod desk;
+mod jira;
 mod todo;
 
 use std::collections::BTreeMap;
