@@ -9,7 +9,7 @@ mod jql;
 mod schema;
 mod site;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use acf_core::clock::Clock;
@@ -18,7 +18,6 @@ use acf_trackers::jira::{Jira, Settings, StatusNames};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::time::Instant;
 
 pub use self::schema::DocumentSchema;
 pub use self::site::{ACCOUNT, EMAIL, IssueState, OTHER_ACCOUNT, Site, TOKEN};
@@ -118,27 +117,28 @@ impl Drop for FakeJira {
     }
 }
 
-/// A clock for which waiting takes no time.
-#[derive(Debug)]
-struct Impatient(Instant);
+/// A clock for which waiting takes no time, but passes it.
+#[derive(Debug, Default)]
+struct Impatient(Mutex<Duration>);
 
-impl Default for Impatient {
-    fn default() -> Self {
-        Self(Instant::now())
+impl Impatient {
+    fn passed(&self) -> MutexGuard<'_, Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Clock for Impatient {
     fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
+        Timestamp::UNIX_EPOCH + *self.passed()
     }
 
     fn monotonic(&self) -> Duration {
-        self.0.elapsed()
+        *self.passed()
     }
 
-    async fn sleep(&self, _duration: Duration) {
+    async fn sleep(&self, duration: Duration) {
+        *self.passed() += duration;
         tokio::task::yield_now().await;
     }
 }

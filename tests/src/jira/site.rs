@@ -122,6 +122,16 @@ impl Site {
         })
     }
 
+    /// Returns all issues, those of other projects included.
+    pub fn issues(&self) -> Vec<IssueState> {
+        self.lock().issues.clone()
+    }
+
+    /// Returns the names of all statuses.
+    pub fn statuses(&self) -> Vec<String> {
+        self.lock().statuses.clone()
+    }
+
     /// Looks at an issue.
     ///
     /// # Panics

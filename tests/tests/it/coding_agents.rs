@@ -98,14 +98,19 @@ impl Cli {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "where the programs are is the test runner's to say")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// A factory of one issue and the CLI; `None` where the CLIs are not there.
 fn factory(cli: Cli, server: &ModelServer, policy: &PolicyFile) -> Option<Factory> {
-    let Some(bin) = std::env::var("ACF_AGENTS_BIN").ok().filter(|bin| !bin.is_empty()) else {
+    let Some(bin) = variable("ACF_AGENTS_BIN") else {
         eprintln!("SKIPPED: ACF_AGENTS_BIN is not set: {} was not run", cli.name());
         return None;
     };
     let sandbox = Sandbox::builder().policy(policy).todo("- [ ] Say hello\n").build();
-    let path = format!("{bin}:{}", std::env::var("PATH").expect("there is a PATH"));
+    let path = format!("{bin}:{}", variable("PATH").expect("there is a PATH"));
     let factory = Factory::of(sandbox)
         .with("PATH", path)
         .with("AGENT", cli.name())

@@ -5,6 +5,7 @@ mod desk;
 mod github;
 mod interruptions;
 mod jira;
+mod jira_workflows;
 mod serving;
 mod todo;
 

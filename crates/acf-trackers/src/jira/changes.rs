@@ -36,12 +36,13 @@ impl Jira {
         if let Some((at, Change::Transition(to))) =
             last.and_then(|at| changes.get(at).map(|change| (at, change)))
         {
-            let Move { add, transition: name, remove } = workflow.moves(&read.place(&present), to);
+            let Move { add, remove_first, transition: name, remove_last } =
+                workflow.moves(&read.place(&present), to);
             edit.add(add);
+            edit.remove(remove_first);
+            after.remove(remove_last);
             // What is impossible is told before anything is changed.
             let choice = name.map(|name| choose(issue, read, &name)).transpose()?;
-            let stands_by_label = choice.is_none() || add.is_some();
-            if stands_by_label { &mut edit } else { &mut after }.remove(remove);
             transition = choice.map(|choice| (at, choice));
         }
         let labels_at = transition.as_ref().map(|(at, _)| *at).or(last).unwrap_or(changes.len());

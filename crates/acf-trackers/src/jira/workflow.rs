@@ -35,10 +35,12 @@ pub(super) struct Place<'a> {
 pub(super) struct Move {
     /// The label that has to be there, before the transition.
     pub(super) add: Option<&'static str>,
+    /// The labels that have to go before the transition.
+    pub(super) remove_first: Vec<&'static str>,
     /// The name of the status that it has to go to.
     pub(super) transition: Option<String>,
-    /// The labels that have to go.
-    pub(super) remove: Vec<&'static str>,
+    /// The labels that have to go after the transition.
+    pub(super) remove_last: Vec<&'static str>,
 }
 
 impl Workflow {
@@ -99,10 +101,17 @@ impl Workflow {
         let is_kept = |label: &str| label == label::PLAN_APPROVED && home != Status::ToDo;
         let remove = Status::KNOWN.iter().filter(|status| self.lacks(status, place.issue_type));
         let remove = remove.filter_map(label_of).filter(|other| Some(*other) != label && !is_kept(other));
+        let remove = remove.filter(|label| place.labels.contains(*label)).collect();
+        // Until the transition, the issue shows where it was; after it, where it is to go. In To Do every
+        // label counts, elsewhere those of where it comes from may.
+        let counts_there = is_there || home == Status::ToDo;
+        let (remove_first, remove_last) =
+            if counts_there { (remove, Vec::new()) } else { (Vec::new(), remove) };
         Move {
             add: label.filter(|label| !place.labels.contains(*label)),
+            remove_first,
             transition: (!is_there).then(|| name.to_owned()),
-            remove: remove.filter(|label| place.labels.contains(*label)).collect(),
+            remove_last,
         }
     }
 
@@ -192,13 +201,14 @@ mod tests {
                 ] {
                     for to in Status::KNOWN {
                         let start = place(from, &on);
-                        let Move { add, transition, remove } = workflow.moves(&start, &to);
+                        let Move { add, remove_first, transition, remove_last } = workflow.moves(&start, &to);
                         let mut now = on.clone();
                         now.extend(add.map(str::to_owned));
+                        now.retain(|label| !remove_first.contains(&label.as_str()));
                         let status = transition.as_deref().unwrap_or(from);
                         let between =
                             [workflow.status(&place(from, &now)), workflow.status(&place(status, &now))];
-                        now.retain(|label| !remove.contains(&label.as_str()));
+                        now.retain(|label| !remove_last.contains(&label.as_str()));
                         assert_eq!(workflow.status(&place(status, &now)), to, "{from} {on:?}");
                         if on.len() < 2 {
                             let shown = [workflow.status(&start), to.clone()];
@@ -217,7 +227,7 @@ mod tests {
     #[test]
     fn what_is_there_already_takes_no_call() {
         let none = labels(&[]);
-        let nothing = Move { add: None, transition: None, remove: Vec::new() };
+        let nothing = Move { add: None, remove_first: Vec::new(), transition: None, remove_last: Vec::new() };
         assert_eq!(workflow(&SHORT).moves(&place("TO DO", &none), &Status::ToDo), nothing);
         assert_eq!(workflow(&SHORT).moves(&place("Closed", &none), &Status::Done), nothing);
         let approved = labels(&["plan-approved"]);

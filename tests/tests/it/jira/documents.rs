@@ -4,6 +4,7 @@ use acf_tests::jira::DocumentSchema;
 use acf_trackers::jira::adf::{from_markdown, to_markdown};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde_json::json;
 
 /// Pieces of Markdown that mean something together, and some that only look so.
 fn markdown() -> impl Strategy<Value = String> {
@@ -70,6 +71,10 @@ fn runner() -> TestRunner {
 #[test]
 fn every_markdown_becomes_a_valid_document() {
     let Some(schema) = DocumentSchema::find() else { return };
+    let quote_in_quote =
+        json!({ "type": "blockquote", "content": [{ "type": "blockquote", "content": [] }] });
+    let wrong = json!({ "type": "doc", "version": 1, "content": [quote_in_quote] });
+    assert_ne!(schema.violations(&wrong), [""; 0], "the schema judges");
     let mut runner = runner();
     let checked = runner.run(&prop_oneof![9 => markdown(), 1 => any::<String>()], |markdown| {
         let document = from_markdown(&markdown);
