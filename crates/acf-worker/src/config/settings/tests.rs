@@ -208,7 +208,7 @@ fn everything_that_a_remote_tracker_misses_is_told_at_once() {
     3 settings are missing for tracker github
       PROJECT    not set   the repository whose issues are taken, e.g. acme/shop
       GH_TOKEN   not set   create one in your GitHub account's developer settings; docs/github.md says which
-      AGENT      not set   one of script, command
+      AGENT      not set   one of claude, codex, copilot, gemini, opencode, script, command
     ");
     insta::assert_snapshot!(refused(Place::new(&[("TASK_MANAGER", "jira")]), Need::Worker), @r"
     7 settings are missing for tracker jira
@@ -218,7 +218,7 @@ fn everything_that_a_remote_tracker_misses_is_told_at_once() {
       JIRA_TOKEN                 not set   create one in your Atlassian account's security settings; docs/jira.md says how
       JIRA_ASSIGNEE_ACCOUNT_ID   not set   the account that issues are taken for; docs/jira.md says where it is found
       GIT_REPO_URL               not set   e.g. https://github.com/acme/shop.git
-      AGENT                      not set   one of script, command
+      AGENT                      not set   one of claude, codex, copilot, gemini, opencode, script, command
     ");
 }
 
@@ -267,7 +267,7 @@ fn everything_that_is_missing_is_told_at_once() {
     3 settings are missing for tracker todo
       PROJECT        not set                   e.g. TODO.md, or git:TODO.md for the file in the target repository
       GIT_REPO_URL   empty in .env.factory:3   e.g. https://github.com/acme/shop.git
-      AGENT          not set                   one of script, command
+      AGENT          not set                   one of claude, codex, copilot, gemini, opencode, script, command
     ");
 }
 
@@ -298,8 +298,11 @@ fn an_unknown_word_is_answered_with_the_known_ones() {
     let told = |name: &str, value: &str| remedy(&[(name, value)]).1;
     assert_eq!(told("TASK_MANAGER", "bugzilla"), "known: todo, github, jira");
     assert_eq!(told("TASK_MANAGER", "Todo"), "did you mean todo? known: todo, github, jira");
-    assert_eq!(told("AGENT", "clod"), "known: script, command");
-    assert_eq!(told("AGENT", "scirpt"), "did you mean script? known: script, command");
+    assert_eq!(told("AGENT", "clod"), "known: claude, codex, copilot, gemini, opencode, script, command");
+    assert_eq!(
+        told("AGENT", "scirpt"),
+        "did you mean script? known: claude, codex, copilot, gemini, opencode, script, command"
+    );
     let problems = load_factory(&Place::new(&[("FACTORY_RUNTIME", "porcess")]).layers()).unwrap_err();
     assert_eq!(problems.as_slice()[0].remedy, "did you mean process? known: process");
 }
@@ -314,8 +317,11 @@ fn several_agents_stand_by_for_each_other_and_each_of_them_is_checked() {
         [AgentChoice::Command { program: "my-agent".into(), args: vec![], access: Access::default() }]
     );
     let told = |agents: &str| remedy(&[("AGENT", agents), command]).1;
-    assert_eq!(told("script,comand"), "did you mean command? known: script, command");
-    assert_eq!(told("script,"), "known: script, command");
+    assert_eq!(
+        told("script,comand"),
+        "did you mean command? known: claude, codex, copilot, gemini, opencode, script, command"
+    );
+    assert_eq!(told("script,"), "known: claude, codex, copilot, gemini, opencode, script, command");
     assert_eq!(told("script,command,script"), "script stands there twice");
     assert_eq!(remedy(&[("AGENT", "script,command")]).0, "AGENT_COMMAND");
     let place =
