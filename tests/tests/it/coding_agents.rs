@@ -298,6 +298,13 @@ fn claude_keeps_to_its_turns_and_its_budget() {
         let factory = factory.with(variable, limit);
         factory.acf(&["worker", "--max-issues", "1"]);
         assert_eq!(factory.failure("TODO-1").0, kind);
-        assert_eq!(factory.kept("hello.txt").as_deref(), Some("hello\n"), "the work is kept for going on");
+        // A budget that is spent may end it before it has used the tool.
+        if variable == "AGENT_MAX_TURNS" {
+            assert_eq!(
+                factory.kept("hello.txt").as_deref(),
+                Some("hello\n"),
+                "the work is kept for going on"
+            );
+        }
     }
 }
