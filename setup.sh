@@ -339,7 +339,8 @@ vendor() {
   local partial=$vendored.$$
   run mkdir -p "$partial"
   run cp "$from"/* "$partial"
-  run_hint="behind a proxy set HTTPS_PROXY" run npm ci --prefix "$partial" --ignore-scripts --no-audit --no-fund --loglevel=error
+  # Not `npm ci`: it wants the packages of all platforms, of which a mirror may lack some.
+  run_hint="behind a proxy set HTTPS_PROXY" run npm install --no-save --prefix "$partial" --ignore-scripts --no-audit --no-fund --loglevel=error
   (cd "$partial" && "$2")
   # Somebody else may have been as quick.
   mv -T "$partial" "$vendored" 2>/dev/null || rm -r "$partial"

@@ -24,6 +24,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/rest/api/3/project/{key}/statuses", get(statuses))
         .route("/rest/api/3/user/assignable/search", get(assignable))
         .route("/rest/api/3/search/jql", post(search))
+        .route("/rest/api/3/comment/list", post(comment_list))
         .route(issue, get(read).put(edit))
         .route(&format!("{issue}/assignee"), put(assign))
         .route(&format!("{issue}/transitions"), get(transitions).post(transition))
@@ -44,7 +45,8 @@ async fn admit(From(site): Shared, request: Request, next: Next) -> Response {
         return (StatusCode::UNAUTHORIZED, login, says).into_response();
     }
     let path = request.uri().path();
-    let is_read = request.method() == Method::GET || path.ends_with("/search/jql");
+    let is_read =
+        request.method() == Method::GET || path.ends_with("/search/jql") || path.ends_with("/comment/list");
     let scope = match is_read {
         true if path.contains("/myself") || path.contains("/user/") => "read:jira-user",
         true => "read:jira-work",
@@ -225,9 +227,9 @@ async fn comments(From(site): Shared, Path(key): Path<String>, Query(query): Par
     let number = |name: &str, otherwise: usize| {
         query.get(name).and_then(|text| text.parse().ok()).unwrap_or(otherwise)
     };
-    let page_size = site.lock().page_size;
+    let (page_size, tells) = (site.lock().page_size, site.lock().lists_properties);
     let (from, size) = (number("startAt", 0), number("maxResults", 50).min(page_size));
-    let is_expanded = query.get("expand").is_some_and(|expand| expand == "properties");
+    let is_expanded = tells && query.get("expand").is_some_and(|expand| expand == "properties");
     with_issue(&site, &key, |issue| {
         let newest_first = query.get("orderBy").is_some_and(|order| order == "-created");
         let mut all = issue.comments.clone();
@@ -245,13 +247,26 @@ async fn comments(From(site): Shared, Path(key): Path<String>, Query(query): Par
     })
 }
 
+async fn comment_list(From(site): Shared, Query(query): Parameters, Json(body): Json<Value>) -> Response {
+    let state = site.lock();
+    let ids: Vec<_> = body["ids"].as_array().into_iter().flatten().map(ToString::to_string).collect();
+    let is_asked = |comment: &&Value| ids.iter().any(|id| comment["id"] == json!(id));
+    let mut found: Vec<_> =
+        state.issues.iter().flat_map(|issue| &issue.comments).filter(is_asked).cloned().collect();
+    if query.get("expand").is_none_or(|expand| expand != "properties") {
+        found.iter_mut().for_each(|comment| comment["properties"] = Value::Null);
+    }
+    Json(json!({ "values": found, "isLast": true, "total": found.len() })).into_response()
+}
+
 async fn comment(From(site): Shared, Path(key): Path<String>, Json(body): Json<Value>) -> Response {
     if site.object_to(&body["body"]) {
         return refused(400, &[], &json!({ "comment": "INVALID_INPUT" }));
     }
+    let id: usize = site.lock().issues.iter().map(|issue| issue.comments.len()).sum();
     with_issue(&site, &key, |issue| {
         let comment = json!({
-            "id": issue.comments.len().to_string(), "body": body["body"], "properties": body["properties"].as_array().cloned().unwrap_or_default(),
+            "id": (10_000 + id).to_string(), "body": body["body"], "properties": body["properties"].as_array().cloned().unwrap_or_default(),
         });
         issue.comments.push(comment.clone());
         (StatusCode::CREATED, Json(comment)).into_response()

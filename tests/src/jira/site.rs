@@ -72,6 +72,8 @@ pub(super) struct State {
     /// How many requests the search lags behind.
     pub(super) lag: usize,
     pub(super) page_size: usize,
+    /// Whether the list of an issue's comments tells their properties when asked to.
+    pub(super) lists_properties: bool,
     violations: Vec<String>,
 }
 
@@ -92,6 +94,7 @@ impl Site {
             serves_nobody: false,
             lag: 0,
             page_size: 100,
+            lists_properties: true,
             violations: Vec::new(),
         };
         Self { state: Mutex::new(state), schema: DocumentSchema::find() }
@@ -198,6 +201,11 @@ impl Site {
     /// Makes pages that short at most.
     pub fn set_page_size(&self, size: usize) {
         self.lock().page_size = size;
+    }
+
+    /// Makes the list of an issue's comments keep their properties to itself.
+    pub fn list_no_properties(&self) {
+        self.lock().lists_properties = false;
     }
 
     pub(super) fn object_to(&self, document: &Value) -> bool {

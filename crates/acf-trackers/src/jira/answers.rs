@@ -132,9 +132,14 @@ pub(super) struct CommentPage {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct CommentList {
+    pub(super) values: Vec<Comment>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct Comment {
-    #[serde(default)]
-    properties: Vec<Property>,
+    id: String,
+    properties: Option<Vec<Property>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -173,9 +178,14 @@ impl Transition {
 }
 
 impl Comment {
+    /// Returns its id as a number, if its properties were not told.
+    pub(super) fn id_to_ask_for(&self) -> Option<u64> {
+        if self.properties.is_some() { None } else { self.id.parse().ok() }
+    }
+
     /// Tells whether acf said it with that marker, which lies in a property that people do not see.
     pub(super) fn carries(&self, marker: &str) -> bool {
-        self.properties.iter().any(|property| {
+        self.properties.iter().flatten().any(|property| {
             property.key == super::MARKER_PROPERTY && property.value["marker"].as_str() == Some(marker)
         })
     }

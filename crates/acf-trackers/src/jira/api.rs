@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::adf::from_markdown;
 use super::answers::{
-    Account, CommentPage, FIELDS, RawIssue, SearchPage, Transition, Transitions, TypeStatuses,
+    Account, Comment, CommentList, CommentPage, FIELDS, RawIssue, SearchPage, Transition, Transitions,
+    TypeStatuses,
 };
 use super::trouble::{self, Doing};
 use crate::http::{Client, HttpError, Request};
@@ -161,7 +162,9 @@ impl Api {
             let answer =
                 self.http.send(&request).await.map_err(|error| gone(error, issue, Doing::Reading))?;
             let CommentPage { comments, total } = answer.json()?;
-            if comments.iter().any(|comment| comment.carries(marker)) {
+            let untold: Vec<_> = comments.iter().filter_map(Comment::id_to_ask_for).collect();
+            let told = if untold.is_empty() { Vec::new() } else { self.comments(issue, &untold).await? };
+            if comments.iter().chain(&told).any(|comment| comment.carries(marker)) {
                 return Ok(true);
             }
             seen += comments.len() as u64;
@@ -170,6 +173,15 @@ impl Api {
             }
         }
         Ok(false)
+    }
+
+    /// Reads comments with their properties. The list of an issue's comments tells them, too, but that it
+    /// does is not promised in Jira's description.
+    async fn comments(&self, issue: &IssueRef, ids: &[u64]) -> Result<Vec<Comment>, TrackerError> {
+        let request = post(&["comment", "list"]).query("expand", "properties").json(json!({ "ids": ids }));
+        let answer = self.http.send(&request.repeatable()).await;
+        let CommentList { values } = answer.map_err(|error| gone(error, issue, Doing::Reading))?.json()?;
+        Ok(values)
     }
 
     /// Says something. It is not repeated: it would be said twice.

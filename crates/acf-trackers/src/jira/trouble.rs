@@ -92,7 +92,7 @@ pub(super) fn of_search(error: HttpError, project: &str) -> TrackerError {
 pub(super) fn no_project(project: &str) -> TrackerError {
     TrackerError::Impossible(format!(
         "Jira shows this account no project `{project}`: check PROJECT, which is the key before the dash of an \
-         issue, and the account's permission Browse Projects"
+         issue, the account's permission Browse Projects, and that JIRA_API_URL is set if the token has scopes"
     ))
 }
 

@@ -56,6 +56,17 @@ async fn a_comment_is_found_again_among_many() {
 }
 
 #[tokio::test]
+async fn a_comment_is_found_again_where_its_list_tells_no_properties() {
+    let (jira, key, issue) = project().await;
+    jira.site().list_no_properties();
+    let tracker = jira.tracker();
+    for _ in 0..3 {
+        tracker.apply(&issue, &said("Landed.")).await.unwrap();
+    }
+    assert_eq!(jira.comments(&key).len(), 1);
+}
+
+#[tokio::test]
 async fn people_do_not_see_the_marker() {
     let (jira, key, issue) = project().await;
     jira.tracker().apply(&issue, &said("Landed **well**.")).await.unwrap();
