@@ -14,7 +14,7 @@ pub use issues::{
     AssignArgs, ClaimArgs, CommentArgs, ExplainArgs, IssuesArgs, IssuesCommand, ListArgs, ShowArgs,
     TransitionArgs,
 };
-pub use work::{DemoArgs, IssueArgs, RunsArgs, SweepArgs, WorkerArgs};
+pub use work::{DemoArgs, ImportArgs, IssueArgs, RunsArgs, SweepArgs, WorkerArgs};
 
 use crate::symlinks::{AgentCommand, TaskManagerCommand};
 
@@ -158,6 +158,8 @@ pub enum Command {
     Runs(RunsArgs),
     /// Settle what dead workers left: their claims, and landed work not yet reported
     Sweep(SweepArgs),
+    /// Put the tokens of a Claude subscription into a file of variables
+    ImportClaudeCredentials(ImportArgs),
     /// Print every setting with its source, secrets masked
     Config(ConfigArgs),
     /// Print the completion script for a shell

@@ -5,6 +5,7 @@ pub mod agent;
 pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod import_claude_credentials;
 pub mod issues;
 pub mod logs;
 pub mod pool;

@@ -106,6 +106,9 @@ async fn dispatch(cli: &Cli, context: &Context, out: &mut Out) -> anyhow::Result
         }
         Command::Runs(args) => command::runs::run(args, context, out).await,
         Command::Sweep(args) => command::sweep::run(args, context, out).await,
+        Command::ImportClaudeCredentials(args) => {
+            command::import_claude_credentials::run(args, context, out)
+        }
         Command::Config(args) => command::config::run(args, context, out),
         Command::Completions { shell } => command::completions::run(*shell, out),
         Command::TaskManager(tool) => command::task_manager::run(tool, context, out).await,

@@ -95,6 +95,23 @@ fn by(text: &str) -> Result<By, String> {
     }
 }
 
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  acf import-claude-credentials --env-file .env.factory
+  acf import-claude-credentials --env-file .env.factory --from /mnt/home/.claude/.credentials.json";
+
+/// The arguments of `acf import-claude-credentials`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct ImportArgs {
+    /// The file of variables that gets the tokens; everything else in it stays
+    #[arg(long = "env-file", value_name = "FILE")]
+    pub into: PathBuf,
+    /// Where Claude Code keeps its tokens [default: ~/.claude/.credentials.json]
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+}
+
 const SWEEP_EXAMPLES: &str = "\
 Examples:
   acf sweep
