@@ -335,15 +335,20 @@ install_nextest() {
 vendor() {
   local from=$PWD/tests/vendor/$1
   vendored=${XDG_CACHE_HOME:-$HOME/.cache}/acf/vendor/$1-$(cat "$from"/* | sha256sum | cut -c -16)
-  if [[ -d $vendored ]]; then return; fi
-  local partial=$vendored.$$
+  if [[ ! -d $vendored ]]; then (install_vendored "$from" "$2"); fi
+}
+
+install_vendored() {
+  partial=$vendored.$$
+  # Nothing half installed stays. Somebody else may have been as quick, too.
+  trap 'rm -rf "$partial"' EXIT
   run mkdir -p "$partial"
-  run cp "$from"/* "$partial"
+  run cp "$1"/* "$partial"
   # Not `npm ci`: it wants the packages of all platforms, of which a mirror may lack some.
   run_hint="behind a proxy set HTTPS_PROXY" run npm install --no-save --prefix "$partial" --ignore-scripts --no-audit --no-fund --loglevel=error
-  (cd "$partial" && "$2")
-  # Somebody else may have been as quick.
-  mv -T "$partial" "$vendored" 2>/dev/null || rm -r "$partial"
+  cd "$partial"
+  "$2"
+  mv -T "$partial" "$vendored" 2>/dev/null || [[ -d $vendored ]]
 }
 
 # Keeps of the packages only what is read: a few megabytes of hundreds.
@@ -370,17 +375,18 @@ find_descriptions() {
 # Some of the CLIs are programs that npm would fetch or place by scripts of its own, which are run by name here.
 place_agents() {
   run node node_modules/@anthropic-ai/claude-code/install.cjs
-  (cd node_modules/opencode-ai && run node postinstall.mjs)
+  cd node_modules/opencode-ai
+  run node postinstall.mjs
+  cd ../..
 }
 
 # Tells the tests where the coding CLIs are; a variable that is set stays as it is.
 find_agents() {
   if [[ -n ${ACF_AGENTS_BIN:-} ]]; then return; fi
-  if ! (vendor agents place_agents); then
+  if ! vendor agents place_agents; then
     say "SKIPPED: the real coding CLIs are not run, as npm could not install them"
     return
   fi
-  vendor agents place_agents
   export ACF_AGENTS_BIN=$vendored/node_modules/.bin
 }
 

@@ -45,7 +45,7 @@ pub fn run(args: &ImportArgs, context: &Context, out: &mut Out) -> anyhow::Resul
     let tokens = read(&from)?;
     let expires_at = Timestamp::from_millisecond(tokens.expires_at)
         .with_context(|| format!("{} says no time at which the tokens expire", from.display()))?;
-    if expires_at <= context.now() {
+    if expires_at <= Timestamp::now() {
         let expired = anyhow::anyhow!("the access token in {} has expired, on {expires_at}", from.display());
         return Err(expired).hint("run `claude` once, which renews it, and import it again");
     }
