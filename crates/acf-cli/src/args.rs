@@ -158,7 +158,7 @@ pub enum Command {
     Runs(RunsArgs),
     /// Settle what dead workers left: their claims, and landed work not yet reported
     Sweep(SweepArgs),
-    /// Put the tokens of a Claude subscription into a file of variables
+    /// Put the tokens of a Claude subscription into the file that --env-file names
     ImportClaudeCredentials(ImportArgs),
     /// Print every setting with its source, secrets masked
     Config(ConfigArgs),

@@ -107,7 +107,8 @@ async fn dispatch(cli: &Cli, context: &Context, out: &mut Out) -> anyhow::Result
         Command::Runs(args) => command::runs::run(args, context, out).await,
         Command::Sweep(args) => command::sweep::run(args, context, out).await,
         Command::ImportClaudeCredentials(args) => {
-            command::import_claude_credentials::run(args, context, out)
+            let env_file = cli.global.settings.env_file.as_deref();
+            command::import_claude_credentials::run(args, env_file, context, out)
         }
         Command::Config(args) => command::config::run(args, context, out),
         Command::Completions { shell } => command::completions::run(*shell, out),

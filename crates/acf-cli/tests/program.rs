@@ -1,7 +1,9 @@
 //! The program as people and scripts call it: exit codes, streams, names.
 #![expect(clippy::unwrap_used, reason = "all of this runs in tests only")]
 
+use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
@@ -105,4 +107,67 @@ fn a_reader_that_goes_away_ends_the_program_quietly() {
         assert!(code.is_some_and(|code| code == 0 || is_help && code == 2), "{args:?}: {code:?}");
         assert_eq!(said, "", "{args:?}");
     }
+}
+
+const EXPIRES_AT: i64 = 4_102_444_800_000; // the year 2100
+
+fn tokens(expires_at: i64) -> String {
+    format!(
+        r#"{{"claudeAiOauth":{{"accessToken":"access-7919","refreshToken":"refresh-7919","expiresAt":{expires_at},"scopes":[],"subscriptionType":"max"}}}}"#
+    )
+}
+
+/// Imports what Claude Code keeps in that home into its file `factory.env`.
+fn imported(home: &tempfile::TempDir, credentials: Option<&str>) -> Output {
+    let kept = home.path().join(".claude");
+    fs::create_dir_all(&kept).unwrap();
+    if let Some(credentials) = credentials {
+        fs::write(kept.join(".credentials.json"), credentials).unwrap();
+    }
+    called("acf", home).args(["import-claude-credentials", "--env-file", "factory.env"]).output().unwrap()
+}
+
+#[test]
+fn the_tokens_of_claude_come_into_the_env_file_for_its_owner_only() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("factory.env");
+    fs::write(&file, "# mine\nAGENT=claude\nexport CLAUDE_REFRESH_TOKEN=old\n").unwrap();
+    let output = imported(&home, Some(&tokens(EXPIRES_AT)));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let expected = "# mine\nAGENT=claude\nexport CLAUDE_REFRESH_TOKEN=refresh-7919\nCLAUDE_ACCESS_TOKEN=access-7919\n\
+                    CLAUDE_TOKEN_EXPIRES_AT=4102444800000\nCLAUDE_SUBSCRIPTION_TYPE=max\n";
+    assert_eq!(fs::read_to_string(&file).unwrap(), expected);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!format!("{}{}", stdout(&output), stderr(&output)).contains("7919"));
+    let left: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn tokens_that_are_missing_malformed_or_expired_are_told_and_change_nothing() {
+    let whole = tokens(EXPIRES_AT);
+    for (credentials, told) in [
+        (None, "cannot read the credentials of Claude Code in "),
+        (Some("{"), "holds no tokens of a Claude subscription"),
+        (
+            Some(r#"{"claudeAiOauth":{"accessToken":"access-7919"}}"#),
+            "holds no tokens of a Claude subscription",
+        ),
+        (Some(&whole.replace("refresh-7919", "")), "holds no tokens of a Claude subscription"),
+        (Some(&whole.replace("4102444800000", "9223372036854775807")), "says no time at which"),
+        (Some(&tokens(1_700_000_000_000)), "has expired, on 2023-11-14T22:13:20Z"),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let output = imported(&home, credentials);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(told) && said.contains("\nhint: ") && !said.contains("7919"), "{said}");
+        assert!(!home.path().join("factory.env").exists());
+    }
+    let output = run("acf", &["import-claude-credentials"]);
+    assert!(
+        stderr(&output).contains("hint: name it: acf import-claude-credentials --env-file"),
+        "{}",
+        stderr(&output)
+    );
 }

@@ -104,9 +104,6 @@ Examples:
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = IMPORT_EXAMPLES)]
 pub struct ImportArgs {
-    /// The file of variables that gets the tokens; everything else in it stays
-    #[arg(long = "env-file", value_name = "FILE")]
-    pub into: PathBuf,
     /// Where Claude Code keeps its tokens [default: ~/.claude/.credentials.json]
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use acf_worker::config::env_file;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use crate::ui::{Out, say};
 
 /// Where Claude Code keeps its tokens, below the home directory.
 const CREDENTIALS: &str = ".claude/.credentials.json";
+const NAME_FILE: &str = "name it: acf import-claude-credentials --env-file .env.factory";
 const SIGN_IN: &str = "run `claude` and sign in, or name the file with --from";
 
 #[derive(Deserialize)]
@@ -33,39 +35,48 @@ struct Tokens {
     subscription_type: Option<String>,
 }
 
-/// Reads the tokens and writes them into the file: in place of those that are there, else at its end.
+/// Reads the tokens and writes them into that file, or the one that `FACTORY_ENV_FILE` names: in place of those
+/// that are there, else at its end.
 ///
 /// # Errors
 /// When the tokens are missing, malformed or expired, or the file cannot be written.
-pub fn run(args: &ImportArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
+pub fn run(
+    args: &ImportArgs,
+    env_file: Option<&Path>,
+    context: &Context,
+    out: &mut Out,
+) -> anyhow::Result<Exit> {
+    let settings = context.environment().get("FACTORY_ENV_FILE").map(PathBuf::from);
+    let into = env_file.map(Path::to_owned).or(settings).filter(|path| !path.as_os_str().is_empty());
+    let into = into.ok_or_else(|| anyhow::anyhow!("no file to put the tokens into")).hint(NAME_FILE)?;
     let from = match &args.from {
         Some(from) => from.clone(),
         None => home(context)?.join(CREDENTIALS),
     };
     let tokens = read(&from)?;
     let expires_at = Timestamp::from_millisecond(tokens.expires_at)
-        .with_context(|| format!("{} says no time at which the tokens expire", from.display()))?;
+        .with_context(|| format!("{} says no time at which the access token expires", from.display()))
+        .hint(SIGN_IN)?;
     if expires_at <= Timestamp::now() {
         let expired = anyhow::anyhow!("the access token in {} has expired, on {expires_at}", from.display());
         return Err(expired).hint("run `claude` once, which renews it, and import it again");
     }
-    let variables = [
-        ("CLAUDE_ACCESS_TOKEN", tokens.access_token),
-        ("CLAUDE_REFRESH_TOKEN", tokens.refresh_token),
-        ("CLAUDE_TOKEN_EXPIRES_AT", tokens.expires_at.to_string()),
-        ("CLAUDE_SUBSCRIPTION_TYPE", tokens.subscription_type.unwrap_or_default()),
-    ];
-    if variables.iter().any(|(_, value)| value.contains(|c: char| c.is_control() || "'\"\\$".contains(c))) {
-        anyhow::bail!("{} holds characters that no token has", from.display());
-    }
-    let into = &args.into;
-    let found = match fs::read_to_string(into) {
+    let found = match fs::read_to_string(&into) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         found => found.with_context(|| format!("cannot read {}", into.display()))?,
     };
-    replace(into, &with(&found, &variables)).with_context(|| format!("cannot write {}", into.display()))?;
-    out.line(format!("{} holds the tokens of Claude now", into.display()))?;
-    say(format!("they expire on {expires_at}; a worker's claude renews them for itself"));
+    let text = env_file::with(
+        &found,
+        &[
+            ("CLAUDE_ACCESS_TOKEN", &tokens.access_token),
+            ("CLAUDE_REFRESH_TOKEN", &tokens.refresh_token),
+            ("CLAUDE_TOKEN_EXPIRES_AT", &tokens.expires_at.to_string()),
+            ("CLAUDE_SUBSCRIPTION_TYPE", tokens.subscription_type.as_deref().unwrap_or_default()),
+        ],
+    );
+    replace(&into, &text).with_context(|| format!("cannot write {}", into.display()))?;
+    out.line(format!("{} holds the tokens of a Claude subscription now", into.display()))?;
+    say(format!("the access token expires on {expires_at}; a worker's claude renews it"));
     Ok(Exit::Done)
 }
 
@@ -88,36 +99,6 @@ fn read(from: &Path) -> anyhow::Result<Tokens> {
         .hint(SIGN_IN)
 }
 
-/// Returns the file's text with those variables, each in the place that it has, else at the end.
-fn with(found: &str, variables: &[(&str, String)]) -> String {
-    let name_of = |line: &str| {
-        let line = line.trim_start();
-        let line = line.strip_prefix("export ").unwrap_or(line);
-        line.split_once('=').map(|(name, _)| name.trim().to_owned())
-    };
-    let mut left: Vec<_> = variables.iter().collect();
-    let mut text = String::new();
-    for line in found.split_inclusive('\n') {
-        let name = name_of(line);
-        let is_ours = |(ours, _): &&(&str, String)| name.as_deref() == Some(*ours);
-        match left.iter().position(|variable| is_ours(variable)) {
-            Some(place) => {
-                let (name, value) = left.remove(place);
-                let end = if line.ends_with("\r\n") { "\r\n" } else { "\n" };
-                text += &format!("{name}={value}{end}");
-            }
-            // A second line of the same name would win over the first.
-            None if variables.iter().any(|variable| is_ours(&variable)) => {}
-            None => text += line,
-        }
-    }
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    left.iter().for_each(|(name, value)| text += &format!("{name}={value}\n"));
-    text
-}
-
 /// Replaces the file as a whole; only its owner may read it.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     // A link stays one.
@@ -127,32 +108,4 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     new.write_all(text.as_bytes())?;
     new.as_file().sync_all()?;
     new.persist(&target).map(drop).map_err(|error| error.error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn variables() -> [(&'static str, String); 2] {
-        [("CLAUDE_ACCESS_TOKEN", "a2".into()), ("CLAUDE_REFRESH_TOKEN", "r2".into())]
-    }
-
-    #[test]
-    fn everything_else_in_the_file_stays() {
-        for (found, expected) in [
-            ("", "CLAUDE_ACCESS_TOKEN=a2\nCLAUDE_REFRESH_TOKEN=r2\n"),
-            ("# mine\nX=1", "# mine\nX=1\nCLAUDE_ACCESS_TOKEN=a2\nCLAUDE_REFRESH_TOKEN=r2\n"),
-            (
-                "A=1\nexport CLAUDE_REFRESH_TOKEN='r1'\n# CLAUDE_ACCESS_TOKEN=no\n\nB=2\n",
-                "A=1\nCLAUDE_REFRESH_TOKEN=r2\n# CLAUDE_ACCESS_TOKEN=no\n\nB=2\nCLAUDE_ACCESS_TOKEN=a2\n",
-            ),
-            (
-                "CLAUDE_ACCESS_TOKEN=a0\r\nCLAUDE_ACCESS_TOKEN=a1\r\n",
-                "CLAUDE_ACCESS_TOKEN=a2\r\nCLAUDE_REFRESH_TOKEN=r2\n",
-            ),
-        ] {
-            assert_eq!(with(found, &variables()), expected);
-            assert_eq!(with(expected, &variables()), expected, "twice is as once");
-        }
-    }
 }

@@ -41,27 +41,73 @@ pub struct EnvFile {
 /// line, both may span lines, and `\'` stands between quotes. `$` is never expanded.
 #[must_use]
 pub fn parse(text: &str) -> EnvFile {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut file = EnvFile::default();
-    let mut rest = text;
     let mut line = 1;
-    while !rest.is_empty() {
-        let consumed = match statement(rest) {
-            Ok((assignment, consumed)) => {
-                let named = assignment.map(|(name, value)| Assignment { name, value, line });
-                file.assignments.extend(named);
-                consumed
-            }
-            Err((found, remedy)) => {
-                file.bad_lines.push(BadLine { line, found, remedy });
-                // What follows a bad line is judged by itself, even after a quote that never closes.
-                rest.find('\n').map_or(rest.len(), |end| end + 1)
-            }
-        };
-        line += rest[..consumed].matches('\n').count();
-        rest = &rest[consumed..];
+    for (statement, read) in statements(text) {
+        match read {
+            Ok(Some((name, value))) => file.assignments.push(Assignment { name, value, line }),
+            Ok(None) => {}
+            Err((found, remedy)) => file.bad_lines.push(BadLine { line, found, remedy }),
+        }
+        line += statement.matches('\n').count();
     }
     file
+}
+
+/// Returns the text of an env file with those variables: each in the place that it has, else at the end.
+/// Everything else stays byte for byte.
+#[must_use]
+pub fn with(text: &str, variables: &[(&str, &str)]) -> String {
+    let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let mut left: Vec<_> = variables.iter().collect();
+    let mut new = String::with_capacity(text.len());
+    for (statement, read) in statements(text) {
+        let name = read.ok().flatten().map(|(name, _)| name);
+        match left.iter().position(|(ours, _)| name.as_deref() == Some(*ours)) {
+            Some(place) => {
+                let (name, value) = left.remove(place);
+                let before = statement.split_once(name).map_or("", |(before, _)| before);
+                new += &format!("{before}{name}={}{end}", word(value));
+            }
+            // A later line of the same name would win over the first.
+            None if variables.iter().any(|(ours, _)| name.as_deref() == Some(*ours)) => {}
+            None => new += statement,
+        }
+    }
+    if !left.is_empty() && !new.is_empty() && !new.ends_with('\n') {
+        new += end;
+    }
+    left.iter().for_each(|(name, value)| new += &format!("{name}={}{end}", word(value)));
+    new
+}
+
+/// Writes a value as a word that [`parse`] and a shell read back as it was.
+fn word(value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./+=:@%,".contains(c);
+    if value.chars().all(is_plain) { value.to_owned() } else { format!("'{}'", value.replace('\'', r"'\''")) }
+}
+
+type Read = Result<Option<(String, String)>, Mistake>;
+
+/// Splits an env file into its statements, each with what it says. Nothing of the text is left out.
+fn statements(text: &str) -> impl Iterator<Item = (&str, Read)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mark =
+            if rest.len() == text.len() && rest.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let told = &rest[mark..];
+        if rest.is_empty() {
+            return None;
+        }
+        let (read, consumed) = match statement(told) {
+            Ok((assignment, consumed)) => (Ok(assignment), consumed),
+            // What follows a bad line is judged by itself, even after a quote that never closes.
+            Err(mistake) => (Err(mistake), told.find('\n').map_or(told.len(), |end| end + 1)),
+        };
+        let (statement, after) = rest.split_at(mark + consumed);
+        rest = after;
+        Some((statement, read))
+    })
 }
 
 type Mistake = (&'static str, &'static str);
@@ -239,7 +285,38 @@ mod tests {
         format!("\"{escaped}\"")
     }
 
+    #[test]
+    fn a_variable_is_put_in_its_place_and_all_else_stays() {
+        for (found, expected) in [
+            ("", "A=2\nR='r 2'\n"),
+            ("# mine\nX=1", "# mine\nX=1\nA=2\nR='r 2'\n"),
+            (
+                "\u{feff}X=1\nexport R='r1' # old\n# A=no\n\nB=2\n",
+                "\u{feff}X=1\nexport R='r 2'\n# A=no\n\nB=2\nA=2\n",
+            ),
+            ("A=0\r\nA=1\r\n", "A=2\r\nR='r 2'\r\n"),
+            ("K=\"one\nA=two\"\nnonsense\nA=1", "K=\"one\nA=two\"\nnonsense\nA=2\nR='r 2'\n"),
+        ] {
+            let variables = [("A", "2"), ("R", "r 2")];
+            assert_eq!(with(found, &variables), expected);
+            assert_eq!(with(expected, &variables), expected, "twice is as once");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_put_in_is_read_back(text in "\\PC{0,40}|[A-B=#'\" \\\\\\r\\n]{0,40}", value in "[^\\r\\x00]{0,20}") {
+            let others = |text: &str| -> Vec<_> {
+                let read = parse(text).assignments.into_iter().filter(|read| read.name != "A");
+                read.map(|read| (read.name, read.value)).collect()
+            };
+            let new = with(&text, &[("A", &value)]);
+            let read: Vec<_> = parse(&new).assignments.into_iter().filter(|read| read.name == "A").collect();
+            prop_assert_eq!(read.len(), 1, "{}", new);
+            prop_assert_eq!(&read[0].value, &value);
+            prop_assert_eq!(others(&text), others(&new));
+        }
+
         #[test]
         fn no_text_makes_it_panic(text in "\\PC{0,80}|[A-B=#'\" \\\\\\r\\n\\x00é$x]{0,60}") {
             let file = parse(&text);
