@@ -227,7 +227,10 @@ async fn comments(From(site): Shared, Path(key): Path<String>, Query(query): Par
     let number = |name: &str, otherwise: usize| {
         query.get(name).and_then(|text| text.parse().ok()).unwrap_or(otherwise)
     };
-    let (page_size, tells) = (site.lock().page_size, site.lock().lists_properties);
+    let (page_size, tells) = {
+        let state = site.lock();
+        (state.page_size, state.lists_properties)
+    };
     let (from, size) = (number("startAt", 0), number("maxResults", 50).min(page_size));
     let is_expanded = tells && query.get("expand").is_some_and(|expand| expand == "properties");
     with_issue(&site, &key, |issue| {
