@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::sandbox::{Sandbox, binary};
 
 /// How long anything that a test waits for may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause between two looks at what another process does.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -358,12 +358,24 @@ impl Running {
     /// Where it is not in time.
     #[track_caller]
     pub fn is_at(&mut self, step: &str) {
-        self.waits_for(step, |running| {
-            let events = fs::read_to_string(&running.events).unwrap_or_default();
-            let is_it =
-                |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|event| event["step"] == step);
-            events.lines().any(is_it).then_some(())
-        });
+        self.waits_for(step, |running| running.has_been_at(step).then_some(()));
+    }
+
+    /// Tells whether the worker has come to that step so far.
+    #[must_use]
+    pub fn has_been_at(&self, step: &str) -> bool {
+        let events = fs::read_to_string(&self.events).unwrap_or_default();
+        let is_it = |line: &str| serde_json::from_str::<Value>(line).is_ok_and(|event| event["step"] == step);
+        events.lines().any(is_it)
+    }
+
+    /// Tells whether it has ended.
+    ///
+    /// # Panics
+    /// Where nobody can tell.
+    #[must_use]
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("look after the worker").is_some()
     }
 
     /// Sends it a signal.
@@ -382,7 +394,7 @@ impl Running {
     #[track_caller]
     pub fn ended(mut self) -> Told {
         let status: ExitStatus =
-            self.waits_for("the end", |running| running.child.try_wait().expect("wait for the worker"));
+            self.waits_for("the end", |running| running.child.try_wait().expect("look after the worker"));
         Told { code: status.code(), stdout: String::new(), stderr: self.log() }
     }
 

@@ -25,6 +25,8 @@ pub struct Conduct {
     pub refusals: Option<(usize, u16)>,
     /// What a refusal says in `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
+    /// How many answers are cut off in their middle; they come after the refusals.
+    pub cuts: usize,
     /// Whether it never answers.
     pub is_silent: bool,
 }
@@ -45,6 +47,7 @@ struct Service {
     commands: VecDeque<String>,
     refusals: (usize, u16),
     retry_after: Option<u64>,
+    cuts: usize,
     is_silent: bool,
     asked: Vec<Asked>,
     /// Whether the last answer ended a conversation.
@@ -70,6 +73,7 @@ impl ModelServer {
             commands: conduct.commands.into(),
             refusals: conduct.refusals.unwrap_or_default(),
             retry_after: conduct.retry_after,
+            cuts: conduct.cuts,
             is_silent: conduct.is_silent,
             ..Service::default()
         }));
@@ -142,14 +146,25 @@ async fn answer(
             tokio::time::sleep(Duration::from_secs(24 * 60 * 60)).await;
             StatusCode::NO_CONTENT.into_response()
         }
+        Turn::Cut => cut(api.events(&asked, None, n)).await,
         Turn::Refusal(status, retry_after) => refusal(status, retry_after),
         Turn::Call(name, input) => api.events(&asked, Some((&name, &input)), n),
         Turn::Done => api.events(&asked, None, n),
     }
 }
 
+/// Sends the first half of an answer, and ends the connection.
+async fn cut(answer: Response) -> Response {
+    let (head, body) = answer.into_parts();
+    let whole = axum::body::to_bytes(body, usize::MAX).await.expect("an answer of our own is whole");
+    let half = Ok(whole.slice(..whole.len() / 2));
+    let parts = futures_util::stream::iter([half, Err(std::io::Error::other("cut off"))]);
+    Response::from_parts(head, axum::body::Body::from_stream(parts))
+}
+
 enum Turn {
     Silence,
+    Cut,
     Refusal(u16, Option<u64>),
     Call(String, Value),
     Done,
@@ -163,6 +178,10 @@ impl Service {
         if let (left @ 1.., status) = &mut self.refusals {
             *left -= 1;
             return Turn::Refusal(*status, self.retry_after);
+        }
+        if let left @ 1.. = &mut self.cuts {
+            *left -= 1;
+            return Turn::Cut;
         }
         let has_acted = last_is_tools_answer(asked);
         match shell(asked) {

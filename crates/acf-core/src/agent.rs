@@ -22,8 +22,12 @@ pub struct AgentRequest<'a> {
     pub round: u32,
     /// The session of an earlier round, to be resumed.
     pub session: Option<&'a str>,
+    /// What that session has used so far.
+    pub session_usage: Usage,
     /// What the round may use.
     pub limits: AgentLimits,
+    /// Where the agent may leave a report for [`Agent::parse_report`], relative to its checkout.
+    pub report: Option<&'a Path>,
 }
 
 /// What one round of an agent may use; an agent that has no such limit of its own ignores it.
@@ -97,6 +101,11 @@ pub enum Trouble {
     RateLimited {
         /// How long to wait, where it says.
         retry_after: Option<Duration>,
+    },
+    /// Its service does not work just now; waiting mends that too.
+    Unavailable {
+        /// What its service says.
+        message: String,
     },
     /// Its account has nothing left to spend until then.
     QuotaExhausted {
@@ -197,6 +206,12 @@ pub trait Agent: Send + Sync {
     /// Says what one line of its standard error means.
     fn parse_error(&self, line: &str) -> Vec<AgentEvent> {
         vec![AgentEvent::Text(line.to_owned())]
+    }
+
+    /// Says what the report means that its command has left at its end, where the session had used that much
+    /// before.
+    fn parse_report(&self, _report: &str, _before: &Usage) -> Vec<AgentEvent> {
+        Vec::new()
     }
 
     /// Tells whether a session can be resumed; if not, every round starts afresh.

@@ -16,9 +16,9 @@ use crate::run::{Failure, FailureKind, Target};
 pub const MAX_LOST_RACES: u32 = 5;
 /// How often a run waits for a rate limit to pass.
 pub const MAX_WAITS: u32 = 5;
-/// A rate limit that lasts longer than this ends the run.
+/// A refusal that lasts longer than this ends the run.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
-/// The first wait where a rate limit does not say how long it lasts; it doubles each time.
+/// The first wait where a service does not say for how long it refuses; it doubles each time.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 
 /// Why the agent is started.
@@ -26,7 +26,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(30);
 pub enum Round {
     /// For the first time, with the whole prompt.
     First,
-    /// Again with the same words, after a rate limit.
+    /// Again with the same words, after a wait for the agent's service.
     Again,
     /// By the next agent, in the same checkout: the one before has no quota left, or a rate limit that
     /// does not end.
@@ -72,7 +72,12 @@ pub enum Action {
     /// Put that commit on top of the branch as it is now.
     Rebase,
     /// Wait for a rate limit to pass.
-    Wait(Duration),
+    Wait {
+        /// How long.
+        wait: Duration,
+        /// Why, in two words.
+        why: &'static str,
+    },
     /// Report and release.
     End(Conclusion),
 }
@@ -279,7 +284,15 @@ impl IssueRun {
 
     fn after_trouble(&mut self, trouble: Trouble) -> Action {
         let (kind, reason) = match trouble {
-            Trouble::RateLimited { retry_after } => return self.wait_or_fail(retry_after),
+            Trouble::RateLimited { retry_after } => {
+                let reason = "the agent's service refuses for too many requests";
+                return self.wait_or_fail(retry_after, "rate limited", FailureKind::RateLimited, reason);
+            }
+            Trouble::Unavailable { message } => {
+                let reason = format!("the agent's service does not work: {message}");
+                let kind = FailureKind::ServiceUnavailable;
+                return self.wait_or_fail(None, "service unavailable", kind, &reason);
+            }
             Trouble::QuotaExhausted { resets_at } => return self.hand_over_or_fail(resets_at),
             Trouble::NotAuthenticated { message } => (
                 FailureKind::NotAuthenticated,
@@ -314,19 +327,22 @@ impl IssueRun {
         Some(Action::RunAgent(Round::HandedOver))
     }
 
-    fn wait_or_fail(&mut self, retry_after: Option<Duration>) -> Action {
+    fn wait_or_fail(
+        &mut self,
+        retry_after: Option<Duration>,
+        why: &'static str,
+        kind: FailureKind,
+        reason: &str,
+    ) -> Action {
         let wait = retry_after.unwrap_or(FIRST_WAIT * 2u32.pow(self.waits.min(MAX_WAITS)));
         if self.waits == MAX_WAITS || wait > LONGEST_WAIT {
             if let Some(next) = self.hand_over() {
                 return next;
             }
-            return fail(Failure::new(
-                FailureKind::RateLimited,
-                format!("the agent's service refuses for too many requests, after {} waits", self.waits),
-            ));
+            return fail(Failure::new(kind, format!("{reason}, after {} waits", self.waits)));
         }
         self.waits += 1;
-        Action::Wait(wait)
+        Action::Wait { wait, why }
     }
 
     fn after_collecting(&mut self, collected: Collected) -> Action {
@@ -459,6 +475,10 @@ mod tests {
     fn limited(retry_after: Option<u64>) -> Event {
         let retry_after = retry_after.map(Duration::from_secs);
         Event::AgentEnded(AgentOutcome::Trouble(Trouble::RateLimited { retry_after }))
+    }
+
+    fn limited_wait(secs: u64) -> Action {
+        Action::Wait { wait: Duration::from_secs(secs), why: "rate limited" }
     }
 
     /// Returns the last action after those events.
@@ -624,17 +644,17 @@ mod tests {
     fn a_rate_limit_that_does_not_end_hands_the_work_over_too() {
         let (mut run, _) = IssueRun::begin(Terms { fallbacks: 1, ..TERMS });
         assert_eq!(run.on(limited(Some(7200))), Action::RunAgent(Round::HandedOver));
-        assert_eq!(run.on(limited(Some(1))), Action::Wait(Duration::from_secs(1)));
+        assert_eq!(run.on(limited(Some(1))), limited_wait(1));
         assert_eq!(failure_kind(&run.on(limited(Some(7200)))), Some(FailureKind::RateLimited));
     }
 
     #[test]
     fn a_rate_limit_is_waited_out_in_its_own_time_or_longer_and_longer() {
-        assert_eq!(after(TERMS, [limited(Some(7))]), Action::Wait(Duration::from_secs(7)));
+        assert_eq!(after(TERMS, [limited(Some(7))]), limited_wait(7));
         let (mut run, _) = IssueRun::begin(TERMS);
         let waits: Vec<_> = (0..5)
             .map(|_| match run.on(limited(None)) {
-                Action::Wait(wait) => wait.as_secs(),
+                Action::Wait { wait, .. } => wait.as_secs(),
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -644,8 +664,22 @@ mod tests {
     }
 
     #[test]
+    fn a_service_that_does_not_work_is_waited_for_like_one_that_limits() {
+        let unavailable =
+            || Event::AgentEnded(AgentOutcome::Trouble(Trouble::Unavailable { message: "500".into() }));
+        let (mut run, _) = IssueRun::begin(TERMS);
+        for secs in [30, 60, 120, 240, 480] {
+            let wait = Duration::from_secs(secs);
+            assert_eq!(run.on(unavailable()), Action::Wait { wait, why: "service unavailable" });
+        }
+        let Action::End(Conclusion::Failed(failure)) = run.on(unavailable()) else { panic!("went on") };
+        assert_eq!(failure.kind, FailureKind::ServiceUnavailable);
+        assert_eq!(failure.reason, "the agent's service does not work: 500, after 5 waits");
+    }
+
+    #[test]
     fn a_rate_limit_of_hours_is_not_waited_out() {
-        assert_eq!(after(TERMS, [limited(Some(3600))]), Action::Wait(LONGEST_WAIT));
+        assert_eq!(after(TERMS, [limited(Some(3600))]), limited_wait(3600));
         assert_eq!(failure_kind(&after(TERMS, [limited(Some(3601))])), Some(FailureKind::RateLimited));
     }
 
@@ -676,7 +710,7 @@ mod tests {
                 let exhausted = Trouble::QuotaExhausted { resets_at: None };
                 vec![finished(), limited(None), Event::AgentEnded(AgentOutcome::Trouble(exhausted))]
             }
-            Action::Wait(_) => vec![Event::Waited],
+            Action::Wait { .. } => vec![Event::Waited],
             Action::Collect => vec![
                 Event::Collected(Collected::Work),
                 Event::Collected(Collected::Unpublishable("x".into())),

@@ -92,6 +92,8 @@ pub enum FailureKind {
     AgentStalled,
     /// The agent's service kept refusing for too many requests.
     RateLimited,
+    /// The agent's service kept failing.
+    ServiceUnavailable,
     /// The agent's account has nothing left to spend for now.
     QuotaExhausted,
     /// The agent's credentials are missing, wrong or expired.
@@ -119,10 +121,13 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Tells whether a failure of this kind says something about the issue, and so counts as an attempt.
-    /// What befell the agent's account befalls every issue alike.
+    /// What befell the agent's service or account befalls every issue alike.
     #[must_use]
     pub fn counts(self) -> bool {
-        !matches!(self, Self::RateLimited | Self::QuotaExhausted | Self::NotAuthenticated)
+        !matches!(
+            self,
+            Self::RateLimited | Self::ServiceUnavailable | Self::QuotaExhausted | Self::NotAuthenticated
+        )
     }
 
     /// Returns its name, as records have it.
@@ -360,7 +365,12 @@ pub(crate) mod tests {
 
     #[test]
     fn what_befell_the_agents_account_is_no_attempt_at_the_issue() {
-        for kind in [FailureKind::RateLimited, FailureKind::QuotaExhausted, FailureKind::NotAuthenticated] {
+        for kind in [
+            FailureKind::RateLimited,
+            FailureKind::ServiceUnavailable,
+            FailureKind::QuotaExhausted,
+            FailureKind::NotAuthenticated,
+        ] {
             let befell = record(Outcome::Failed(Failure::new(kind, "429")), 900);
             assert_eq!(attempts(vec![failed(1), befell.clone()]), 1, "{kind:?}");
             let history = History::new(vec![failed(100), befell]);

@@ -15,6 +15,7 @@ use acf_core::issue::{Issue, IssueKey, Stage, Status};
 use acf_core::policy::Timeouts;
 use acf_core::prices::{InvalidPrices, Prices};
 use acf_core::progress::Observer;
+use acf_core::receipt::Usage;
 use acf_core::run::{RunId, WorkerId};
 use acf_core::tracker::{Tracker, TrackerError};
 use acf_trackers::github::GitHub;
@@ -381,7 +382,9 @@ impl AgentAlone {
             stage: Stage::Implementation,
             round: 0,
             session: None,
+            session_usage: Usage::default(),
             limits: allowance.limits,
+            report: None,
         };
         let report = agent::round(&*self.agent, &request, &self.prices, place, stop, log).await;
         let report =
@@ -531,8 +534,6 @@ impl ReadyWorker {
 
 #[cfg(test)]
 mod tests {
-    use acf_core::receipt::Usage;
-
     use super::*;
 
     #[test]

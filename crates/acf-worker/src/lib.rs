@@ -18,6 +18,7 @@ pub mod gate;
 pub mod git;
 pub mod log;
 mod masked;
+mod plain_file;
 pub mod process;
 pub mod prompt;
 pub mod signals;

@@ -14,7 +14,7 @@ use acf_core::policy::{POLICY_PATH, Policy};
 use acf_core::prices::Prices;
 use acf_core::progress::{Observer, Step, What};
 use acf_core::prompt::repository_path;
-use acf_core::receipt::{Part, Receipt};
+use acf_core::receipt::{Part, Receipt, Usage};
 use acf_core::run::{CommitId, Failure, FailureKind, Target};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use crate::config::{Allowance, Prompts};
 use crate::gate::{self, GateEnd, GateReport, Purpose};
 use crate::git::checkout::{Author, Checkout, CheckoutError, Merged, WipNote};
 use crate::git::mirror::Mirror;
+use crate::plain_file;
 use crate::process::{Guard, Limits, Place};
 use crate::prompt::{self, PromptInputs};
 use crate::worker::{Bench, Job, Salvage, SaveFor, Workbench};
@@ -111,7 +112,7 @@ fn own_plan(job: &Job, text: &str) -> Option<String> {
 /// Finds the plan, and the path where it lies: its key may have moved since it was written.
 fn find_plan(job: &Job, tree: &Path) -> Option<(String, String)> {
     let read = |path: String| {
-        let plan = own_plan(job, &read_plain(tree, &path)?)?;
+        let plan = own_plan(job, &plain_file::read(tree, &path)?)?;
         Some((path, plan))
     };
     let others = || {
@@ -156,6 +157,7 @@ impl Workbench for GitWorkbench {
             policy: Policy::default(),
             task: String::new(),
             session: None,
+            session_usage: Usage::default(),
             has_begun: false,
             rounds: 0,
             last_prompt: String::new(),
@@ -200,6 +202,7 @@ struct GitBench {
     /// What each agent so far did; the last one is that of the agent that works now.
     parts: Vec<Part>,
     session: Option<String>,
+    session_usage: Usage,
     /// Whether anything was done in this session.
     has_begun: bool,
     rounds: u32,
@@ -219,8 +222,8 @@ impl GitBench {
     async fn make_ready(&mut self, stop: &CancellationToken) -> Result<(), Failure> {
         // Nobody but git has written here yet, so these files are those of the base commit.
         let tree = self.checkout.tree();
-        self.policy = parse_policy(read_plain(&tree, POLICY_PATH).as_deref())?;
-        let template = read_plain(&tree, repository_path(self.job.stage));
+        self.policy = parse_policy(plain_file::read(&tree, POLICY_PATH).as_deref())?;
+        let template = plain_file::read(&tree, repository_path(self.job.stage));
         let plan = self.approved_plan(&tree)?;
         self.receipt.resumed = self.take_up_wip().await;
         let prompt = prompt::first(&PromptInputs {
@@ -516,21 +519,9 @@ fn parse_policy(text: Option<&str>) -> Result<Policy, Failure> {
         .map_err(|error| Failure::new(FailureKind::Setup, error.to_string()))
 }
 
-/// Reads a regular file below a directory; a link is none, and leads to none, as it could lead out of
-/// the checkout or around the protection of a path.
-fn read_plain(root: &Path, path: impl AsRef<Path>) -> Option<String> {
-    let path = path.as_ref();
-    let is_plain_directory =
-        |above: &Path| fs::symlink_metadata(root.join(above)).is_ok_and(|metadata| metadata.is_dir());
-    let is_file = fs::symlink_metadata(root.join(path)).is_ok_and(|metadata| metadata.is_file());
-    let is_plain = is_file && path.ancestors().skip(1).all(is_plain_directory);
-    let bytes = is_plain.then(|| fs::read(root.join(path)).ok()).flatten()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 /// Tells whether a file has a line that git writes at the start of a conflict.
 fn has_markers(root: &Path, path: &str) -> bool {
-    read_plain(root, path).is_some_and(|text| text.lines().any(|line| line.starts_with("<<<<<<< ")))
+    plain_file::read(root, path).is_some_and(|text| text.lines().any(|line| line.starts_with("<<<<<<< ")))
 }
 
 fn broken(attempt: &str, error: &dyn std::error::Error) -> Failure {

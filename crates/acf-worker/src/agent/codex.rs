@@ -154,7 +154,8 @@ mod tests {
         let quota = Some(Trouble::QuotaExhausted { resets_at: None });
         assert_eq!(trouble_of("You've hit your usage limit. Try again later."), quota);
         assert_eq!(trouble_of("stream disconnected"), None);
-        assert_eq!(trouble_of("unexpected status 500 Internal Server Error"), None);
+        let fails = "unexpected status 500 Internal Server Error";
+        assert_eq!(trouble_of(fails), Some(Trouble::Unavailable { message: fails.into() }));
     }
 
     #[test]

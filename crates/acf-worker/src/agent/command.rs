@@ -66,6 +66,7 @@ impl Agent for Command {
 mod tests {
     use acf_core::agent::AgentLimits;
     use acf_core::issue::{Issue, Stage, Status};
+    use acf_core::receipt::Usage;
 
     use super::*;
 
@@ -96,7 +97,9 @@ mod tests {
             stage: Stage::Implementation,
             round: 0,
             session: None,
+            session_usage: Usage::default(),
             limits: AgentLimits::default(),
+            report: None,
         };
         agent(command_line).command(&request)
     }

@@ -1,7 +1,8 @@
 //! GitHub Copilot CLI: `copilot --allow-all --output-format json`, observed with 1.0.
 //!
 //! Most of what it streams is ephemeral. It ends with 0 where it did nothing for want of a permission, so
-//! only the checkout shows whether it worked. It tells neither tokens nor a cost.
+//! only the checkout shows whether it worked. Tokens it tells in a file that it writes at its end, for the whole
+//! session, resumed rounds included; a cost it does not tell.
 
 use std::path::Path;
 
@@ -43,6 +44,9 @@ impl Agent for Copilot {
         if let Some(session) = request.session {
             args.push(format!("--resume={session}"));
         }
+        if let Some(report) = request.report {
+            args.extend(["--usage-output-file".to_owned(), report.display().to_string()]);
+        }
         self.access.command("copilot", args, request.prompt, &[("COPILOT_AUTO_UPDATE", "false")])
     }
 
@@ -70,6 +74,22 @@ impl Agent for Copilot {
             Some(_) if is_known(&event) => Vec::new(),
             _ => verbatim(line),
         }
+    }
+
+    fn parse_report(&self, report: &str, before: &Usage) -> Vec<AgentEvent> {
+        let Some(report) = object(report) else { return Vec::new() };
+        let models = report.get("modelMetrics").and_then(Value::as_object);
+        let sum = |name: &str| -> u64 {
+            let of = |model| number(model, &format!("/usage/{name}"));
+            models.into_iter().flat_map(|models| models.values()).map(of).sum()
+        };
+        let used = Usage {
+            input_tokens: sum("inputTokens").saturating_sub(before.input_tokens),
+            cached_tokens: sum("cacheReadTokens").saturating_sub(before.cached_tokens),
+            output_tokens: sum("outputTokens").saturating_sub(before.output_tokens),
+            ..Usage::default()
+        };
+        vec![AgentEvent::Usage(used)]
     }
 }
 
@@ -115,6 +135,22 @@ mod tests {
         let turns = events.iter().filter(|event| matches!(event, AgentEvent::Usage(Usage { turns: 1, .. })));
         assert_eq!(turns.count(), 2);
         assert_eq!(ended(&copilot(), include_str!("recorded/copilot.jsonl"), 0), AgentOutcome::Finished);
+    }
+
+    #[test]
+    fn tokens_are_those_of_the_session_less_those_of_the_rounds_before() {
+        let used = |before: Usage, report: &str| copilot().parse_report(report, &before);
+        let whole = include_str!("recorded/copilot-usage.json");
+        let tokens = |input_tokens, output_tokens| {
+            [AgentEvent::Usage(Usage { input_tokens, output_tokens, ..Usage::default() })]
+        };
+        assert_eq!(used(Usage::default(), whole), tokens(300, 30));
+        let before = Usage { turns: 2, input_tokens: 200, output_tokens: 20, ..Usage::default() };
+        assert_eq!(used(before, whole), tokens(100, 10));
+        for cut in ["", "{", "[]", "null"] {
+            assert_eq!(used(Usage::default(), cut), [], "{cut:?}");
+        }
+        assert_eq!(used(Usage::default(), "{}"), tokens(0, 0));
     }
 
     #[test]

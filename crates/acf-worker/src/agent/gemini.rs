@@ -87,9 +87,10 @@ impl Agent for Gemini {
     }
 
     fn parse_error(&self, line: &str) -> Vec<AgentEvent> {
-        let limited = line.starts_with("Attempt ") && line.contains(" failed with status 429.");
-        let trouble = limited.then_some(AgentEvent::Trouble(Trouble::RateLimited { retry_after: None }));
-        trouble.map_or_else(|| verbatim(line), |trouble| vec![trouble])
+        let status = line.strip_prefix("Attempt ").and_then(|line| line.split_once(" failed with status "));
+        let status = status.and_then(|(_, line)| line.split_once('.')?.0.parse().ok());
+        let trouble = status.and_then(|status| trouble(status, &format!("it answers {status}"), None));
+        trouble.map_or_else(|| verbatim(line), |trouble| vec![AgentEvent::Trouble(trouble)])
     }
 
     fn judge(&self, exit: AgentExit, signals: &Signals) -> AgentOutcome {
@@ -172,6 +173,11 @@ mod tests {
         let limited = AgentOutcome::Trouble(Trouble::RateLimited { retry_after: None });
         assert_eq!(gemini().judge(AgentExit::Stalled, &signals), limited);
         assert_eq!(gemini().judge(AgentExit::Stalled, &Signals::default()), AgentOutcome::Stalled);
+        let failing = Trouble::Unavailable { message: "it answers 503".into() };
+        assert_eq!(gemini().parse_error(&line.replace("429", "503")), [AgentEvent::Trouble(failing)]);
+        for words in ["Attempt 1 failed with status unknown. x", "Attempt 2", "failed with status 429."] {
+            assert_eq!(gemini().parse_error(words), [AgentEvent::Text(words.into())]);
+        }
     }
 
     #[test]

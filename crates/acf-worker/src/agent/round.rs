@@ -18,6 +18,7 @@ use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::plain_file;
 use crate::process::{self, End, GuardedCommand, Output, Place, Tail};
 
 /// How much of the end of an agent's output is kept.
@@ -71,9 +72,17 @@ pub async fn round(
         Output::Stdout => agent.parse(line).into_iter().for_each(|event| notes.note(event)),
         Output::Stderr => agent.parse_error(line).into_iter().for_each(|event| notes.note(event)),
     };
+    if let Some(report) = request.report {
+        // That of an earlier round would be counted again.
+        let _absent = fs::remove_file(place.dir.join(report));
+    }
+    let dir = place.dir;
     let (exit, complaint) = run(agent.command(request), place, &enough, &mut on_line).await?;
     if let Some(complaint) = complaint {
         notes.say(&complaint);
+    }
+    if let Some(report) = request.report.and_then(|report| plain_file::read(dir, report)) {
+        agent.parse_report(&report, &request.session_usage).into_iter().for_each(|event| notes.note(event));
     }
     let tail = notes.tail.text();
     let outcome = match (exit, notes.over.take()) {
@@ -290,6 +299,7 @@ fn told(trouble: &Trouble) -> String {
         Trouble::RateLimited { retry_after: Some(wait) } => {
             format!("rate limited for {}", acf_core::comment::duration(*wait))
         }
+        Trouble::Unavailable { message } => format!("service unavailable: {message}"),
         Trouble::QuotaExhausted { resets_at: None } => "no quota left".to_owned(),
         Trouble::QuotaExhausted { resets_at: Some(at) } => format!("no quota left until {at}"),
         Trouble::NotAuthenticated { message } => format!("not authenticated: {message}"),

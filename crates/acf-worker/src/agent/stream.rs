@@ -52,6 +52,7 @@ pub(super) fn trouble(status: u64, message: &str, retry_after: Option<Duration>)
         402 => Some(Trouble::QuotaExhausted { resets_at: None }),
         // 529: Anthropic's "overloaded", https://docs.anthropic.com/en/api/errors
         429 | 529 => Some(Trouble::RateLimited { retry_after }),
+        500..=599 => Some(Trouble::Unavailable { message: message.to_owned() }),
         _ => None,
     }
 }

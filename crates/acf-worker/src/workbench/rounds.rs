@@ -1,6 +1,7 @@
 //! A run's rounds with its agents: which of them works, in which words it is told what to do, and what it
 //! may still use.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use acf_core::agent::{Agent, AgentLimits, AgentOutcome, AgentRequest, Trouble};
@@ -15,6 +16,8 @@ use crate::prompt::{self, SoFar};
 
 /// The most of a diff that a prompt holds, in bytes.
 const LONGEST_DIFF: usize = 16 * 1024;
+/// Where an agent may leave a report: in its checkout, but nothing that could be committed.
+const REPORT: &str = ".git/acf-agent-report";
 
 impl GitBench {
     fn agent(&self) -> Arc<dyn Agent> {
@@ -23,7 +26,7 @@ impl GitBench {
 
     /// Begins the part of the agent that works from now on.
     pub(super) fn begin_part(&mut self) {
-        (self.session, self.has_begun) = (None, false);
+        (self.session, self.session_usage, self.has_begun) = (None, Usage::default(), false);
         self.parts.push(Part { agent: self.agent().name().to_owned(), ..Part::default() });
     }
 
@@ -122,7 +125,9 @@ impl GitBench {
             stage: self.job.stage,
             round: self.rounds,
             session: self.session.as_deref(),
+            session_usage: self.session_usage,
             limits,
+            report: Some(Path::new(REPORT)),
         };
         let (timeouts, allowance) = (self.policy.timeouts, &self.with.allowance);
         let timeout = timeouts.of_agent(allowance.timeout);
@@ -132,6 +137,10 @@ impl GitBench {
         let ran = agent::round(&*agent, &request, &self.with.prices, place, stop, &mut log).await;
         let report = ran.map_err(|error| broken("cannot run the agent", &error))?;
         self.has_begun |= report.has_acted;
+        if self.session.is_none() {
+            self.session_usage = Usage::default();
+        }
+        self.session_usage += report.usage;
         if let Some(part) = self.parts.last_mut() {
             part.usage += report.usage;
             part.agent_ms += u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX);
@@ -156,7 +165,9 @@ impl GitBench {
     fn judged(&self, mut outcome: AgentOutcome) -> AgentOutcome {
         match &mut outcome {
             AgentOutcome::Crashed { message: Some(message), .. }
-            | AgentOutcome::Trouble(Trouble::NotAuthenticated { message }) => {
+            | AgentOutcome::Trouble(
+                Trouble::NotAuthenticated { message } | Trouble::Unavailable { message },
+            ) => {
                 self.with.mask.hide_in(message);
             }
             AgentOutcome::Trouble(Trouble::RateLimited { retry_after: Some(wait) })

@@ -1,4 +1,5 @@
-//! When a worker takes no issues for a while: its agents have no quota left, or the day's budget is spent.
+//! When a worker takes no issues for a while: its agents have no quota left, their service does not work, or the
+//! day's budget is spent.
 //!
 //! Every issue would fare alike then, so nothing is tried. What dead workers left is settled all the same.
 
@@ -59,7 +60,10 @@ impl Fatigue {
 }
 
 fn is_tiring(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::QuotaExhausted | FailureKind::RateLimited)
+    matches!(
+        failure.kind,
+        FailureKind::QuotaExhausted | FailureKind::RateLimited | FailureKind::ServiceUnavailable
+    )
 }
 
 /// Returns a reason without the time in it, which is said in another place.

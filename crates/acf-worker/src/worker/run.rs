@@ -105,7 +105,7 @@ impl Worker {
                     is_confirmed = true;
                     self.look_again(&claim).await
                 }
-                Action::RunAgent(_) | Action::Gate | Action::Wait(_) => {
+                Action::RunAgent(_) | Action::Gate | Action::Wait { .. } => {
                     is_confirmed = false;
                     None
                 }
@@ -121,11 +121,11 @@ impl Worker {
                 Action::Push(Target::Trunk) | Action::Rebase if turn.is_none() => {
                     turn = Some(self.around.claims.turn().await);
                 }
-                Action::RunAgent(_) | Action::Gate | Action::Wait(_) => turn = None,
+                Action::RunAgent(_) | Action::Gate | Action::Wait { .. } => turn = None,
                 Action::Push(_) | Action::Rebase | Action::Collect | Action::End(_) => {}
             }
             let event = match action {
-                Action::RunAgent(_) | Action::Gate | Action::Wait(_) if stop.is_cancelled() => {
+                Action::RunAgent(_) | Action::Gate | Action::Wait { .. } if stop.is_cancelled() => {
                     Event::StopRequested
                 }
                 Action::RunAgent(round) => {
@@ -134,9 +134,9 @@ impl Worker {
                     let work = self.while_wanted(&claim, &halt, bench.run_agent(&round, &halt));
                     lease.keep_during(Some(salvage), work).await
                 }
-                Action::Wait(wait) => {
+                Action::Wait { wait, why } => {
                     let wait = spread(wait, &job.run, rounds);
-                    let detail = format!("rate limited, going on in {} s", wait.as_secs());
+                    let detail = format!("{why}, going on in {} s", wait.as_secs());
                     tracing::info!(issue.key = %job.issue.key, wait_secs = wait.as_secs(), "{detail}");
                     self.step(job, Step::Waiting, rounds, Some(detail));
                     let salvage = bench.salvage();
@@ -277,6 +277,7 @@ impl Worker {
                 // Work that was cut short is gone on with; work that was wrong is only kept.
                 let purpose = match failure.kind {
                     FailureKind::RateLimited
+                    | FailureKind::ServiceUnavailable
                     | FailureKind::QuotaExhausted
                     | FailureKind::NotAuthenticated
                     | FailureKind::OutOfTurns

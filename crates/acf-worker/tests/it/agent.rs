@@ -75,7 +75,9 @@ impl Bench {
             stage,
             round,
             session,
+            session_usage: Usage::default(),
             limits: AgentLimits::default(),
+            report: None,
         })
         .await
     }
@@ -89,7 +91,9 @@ impl Bench {
             stage,
             round: 0,
             session: None,
+            session_usage: Usage::default(),
             limits: AgentLimits::default(),
+            report: None,
         })
         .await
     }
@@ -257,7 +261,9 @@ async fn any_program_is_prepared_and_run_by_the_contract() {
         stage: Stage::Implementation,
         round: 0,
         session: None,
+        session_usage: Usage::default(),
         limits: AgentLimits::default(),
+        report: None,
     };
     assert_eq!(bench.round(&request).await.tail, "--flag run <->\n200000");
 }
