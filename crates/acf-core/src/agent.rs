@@ -74,6 +74,8 @@ pub enum AgentEvent {
     },
     /// Tokens and cost used since the last such event.
     Usage(Usage),
+    /// Tokens used since the session began, in earlier rounds too; turns and cost are not in it.
+    SessionUsage(Usage),
     /// The agent's session, by which a later round can resume it.
     Session(String),
     /// The agent's version or model.
@@ -208,9 +210,8 @@ pub trait Agent: Send + Sync {
         vec![AgentEvent::Text(line.to_owned())]
     }
 
-    /// Says what the report means that its command has left at its end, where the session had used that much
-    /// before.
-    fn parse_report(&self, _report: &str, _before: &Usage) -> Vec<AgentEvent> {
+    /// Says what the report means that its command has left at its end, if it left one.
+    fn parse_report(&self, _report: &str) -> Vec<AgentEvent> {
         Vec::new()
     }
 
@@ -247,6 +248,7 @@ impl Signals {
             AgentEvent::Tool { .. } => self.trouble = None,
             AgentEvent::Text(_)
             | AgentEvent::Usage(_)
+            | AgentEvent::SessionUsage(_)
             | AgentEvent::Session(_)
             | AgentEvent::About { .. } => {}
         }

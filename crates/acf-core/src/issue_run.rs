@@ -71,7 +71,7 @@ pub enum Action {
     Push(Target),
     /// Put that commit on top of the branch as it is now.
     Rebase,
-    /// Wait for a rate limit to pass.
+    /// Wait for the agent's service.
     Wait {
         /// How long.
         wait: Duration,

@@ -16,7 +16,7 @@ pub enum Step {
     Setup,
     /// Running the agent.
     Agent,
-    /// Waiting for a rate limit to pass.
+    /// Waiting for the agent's service.
     Waiting,
     /// Running the repository's checks.
     Gate,

@@ -176,6 +176,10 @@ fn result(event: &Value, subtype: &str) -> Vec<AgentEvent> {
     let end = match subtype {
         "error_max_turns" => gave_up(Some(Trouble::OutOfTurns), words),
         "error_max_budget_usd" => gave_up(Some(Trouble::OutOfBudget), words),
+        // No status: it had no answer.
+        _ if text(event, "/api_error") == Some("connection_failed") => {
+            gave_up(Some(Trouble::Unavailable { message: words.to_owned() }), words)
+        }
         _ if is_error => gave_up(trouble(number(event, "/api_error_status"), words, None), words),
         // Its last words were an `assistant` event already.
         _ => vec![AgentEvent::Finished { ok: true, message: None }],
@@ -242,6 +246,8 @@ mod tests {
         assert!(matches!(refused, AgentOutcome::Trouble(Trouble::NotAuthenticated { .. })), "{refused:?}");
         let turns = after(include_str!("recorded/claude-turns.jsonl"));
         assert_eq!(turns, AgentOutcome::Trouble(Trouble::OutOfTurns));
+        let unreachable = after(include_str!("recorded/claude-unreachable.jsonl"));
+        assert!(matches!(unreachable, AgentOutcome::Trouble(Trouble::Unavailable { .. })), "{unreachable:?}");
         let budget = after(include_str!("recorded/claude-budget.jsonl"));
         assert_eq!(budget, AgentOutcome::Trouble(Trouble::OutOfBudget));
     }

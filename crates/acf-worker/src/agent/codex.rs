@@ -1,7 +1,8 @@
 //! Codex: `codex exec --json`, observed with 0.169.
 //!
 //! An `item.completed` of type `error` is a remark; only `turn.failed` is fatal. What its service answered
-//! stands in that message as `status: 429 …` or `status 401 …`. It tells tokens and no cost.
+//! stands in that message as `status: 429 …` or `status 401 …`. It tells tokens, those of the whole session, and
+//! no cost.
 
 use std::path::Path;
 
@@ -14,6 +15,9 @@ use super::stream::{gave_up, number, object, said, text, tool, trouble, verbatim
 
 /// How Codex begins to say that an account's allowance is used up.
 const USED_UP: &str = "You've hit your usage limit";
+
+/// What Codex says instead of a status of 500.
+const FAILING: &str = "We\u{2019}re currently experiencing high demand";
 
 /// The agent `codex`.
 #[derive(Debug)]
@@ -84,13 +88,14 @@ impl Agent for Codex {
             Some("turn.completed") => {
                 let usage = |name: &str| number(&event, &format!("/usage/{name}"));
                 let used = Usage {
-                    turns: 1,
                     input_tokens: usage("input_tokens"),
                     cached_tokens: usage("cached_input_tokens"),
                     output_tokens: usage("output_tokens"),
                     ..Usage::default()
                 };
-                vec![AgentEvent::Usage(used), AgentEvent::Finished { ok: true, message: None }]
+                let turn = AgentEvent::Usage(Usage { turns: 1, ..Usage::default() });
+                let end = AgentEvent::Finished { ok: true, message: None };
+                vec![AgentEvent::SessionUsage(used), turn, end]
             }
             Some("turn.failed") => {
                 let words = text(&event, "/error/message").unwrap_or("the turn failed");
@@ -105,6 +110,9 @@ impl Agent for Codex {
 fn trouble_of(message: &str) -> Option<Trouble> {
     if message.starts_with(USED_UP) {
         return Some(Trouble::QuotaExhausted { resets_at: None });
+    }
+    if message.starts_with(FAILING) {
+        return Some(Trouble::Unavailable { message: message.to_owned() });
     }
     let (_, after) = message.split_once("status")?;
     let digits: String =
@@ -132,8 +140,8 @@ mod tests {
                 summary: "shell /bin/bash -lc 'echo hello > hello.txt'".into()
             })
         );
-        let used = Usage { turns: 1, input_tokens: 200, output_tokens: 20, ..Usage::default() };
-        assert!(events.contains(&AgentEvent::Usage(used)), "{events:?}");
+        let used = Usage { input_tokens: 200, output_tokens: 20, ..Usage::default() };
+        assert!(events.contains(&AgentEvent::SessionUsage(used)), "{events:?}");
         assert_eq!(ended(&codex(), include_str!("recorded/codex.jsonl"), 0), AgentOutcome::Finished);
     }
 
@@ -154,8 +162,12 @@ mod tests {
         let quota = Some(Trouble::QuotaExhausted { resets_at: None });
         assert_eq!(trouble_of("You've hit your usage limit. Try again later."), quota);
         assert_eq!(trouble_of("stream disconnected"), None);
-        let fails = "unexpected status 500 Internal Server Error";
-        assert_eq!(trouble_of(fails), Some(Trouble::Unavailable { message: fails.into() }));
+        for fails in [
+            "unexpected status 503 Service Unavailable",
+            "We’re currently experiencing high demand, which may cause temporary errors.",
+        ] {
+            assert_eq!(trouble_of(fails), Some(Trouble::Unavailable { message: fails.into() }));
+        }
     }
 
     #[test]

@@ -68,6 +68,10 @@ impl Agent for Copilot {
                 let turn = AgentEvent::Usage(Usage { turns: 1, ..Usage::default() });
                 said(&event, "/data/content").into_iter().chain([turn]).collect()
             }
+            Some("model.call_final_result") if text(&event, "/data/result") == Some("transport_error") => {
+                let message = "it cannot be reached".to_owned();
+                vec![AgentEvent::Trouble(Trouble::Unavailable { message })]
+            }
             Some("session.error") => error(&event),
             Some("result") => result(&event),
             // What was said before, in parts and in passing.
@@ -76,7 +80,7 @@ impl Agent for Copilot {
         }
     }
 
-    fn parse_report(&self, report: &str, before: &Usage) -> Vec<AgentEvent> {
+    fn parse_report(&self, report: &str) -> Vec<AgentEvent> {
         let Some(report) = object(report) else { return Vec::new() };
         let models = report.get("modelMetrics").and_then(Value::as_object);
         let sum = |name: &str| -> u64 {
@@ -84,12 +88,12 @@ impl Agent for Copilot {
             models.into_iter().flat_map(|models| models.values()).map(of).sum()
         };
         let used = Usage {
-            input_tokens: sum("inputTokens").saturating_sub(before.input_tokens),
-            cached_tokens: sum("cacheReadTokens").saturating_sub(before.cached_tokens),
-            output_tokens: sum("outputTokens").saturating_sub(before.output_tokens),
+            input_tokens: sum("inputTokens"),
+            cached_tokens: sum("cacheReadTokens"),
+            output_tokens: sum("outputTokens"),
             ..Usage::default()
         };
-        vec![AgentEvent::Usage(used)]
+        vec![AgentEvent::SessionUsage(used)]
     }
 }
 
@@ -138,19 +142,22 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_those_of_the_session_less_those_of_the_rounds_before() {
-        let used = |before: Usage, report: &str| copilot().parse_report(report, &before);
-        let whole = include_str!("recorded/copilot-usage.json");
-        let tokens = |input_tokens, output_tokens| {
-            [AgentEvent::Usage(Usage { input_tokens, output_tokens, ..Usage::default() })]
-        };
-        assert_eq!(used(Usage::default(), whole), tokens(300, 30));
-        let before = Usage { turns: 2, input_tokens: 200, output_tokens: 20, ..Usage::default() };
-        assert_eq!(used(before, whole), tokens(100, 10));
+    fn its_report_tells_the_tokens_of_the_session() {
+        let used = Usage { input_tokens: 300, output_tokens: 30, ..Usage::default() };
+        let report = include_str!("recorded/copilot-usage.json");
+        assert_eq!(copilot().parse_report(report), [AgentEvent::SessionUsage(used)]);
         for cut in ["", "{", "[]", "null"] {
-            assert_eq!(used(Usage::default(), cut), [], "{cut:?}");
+            assert_eq!(copilot().parse_report(cut), [], "{cut:?}");
         }
-        assert_eq!(used(Usage::default(), "{}"), tokens(0, 0));
+    }
+
+    #[test]
+    fn a_service_that_is_not_there_is_unavailable() {
+        let call =
+            r#"{"type":"model.call_final_result","data":{"result":"transport_error"},"ephemeral":true}"#;
+        let error = r#"{"type":"session.error","data":{"errorType":"query","message":"Could not connect"}}"#;
+        let ended = ended(&copilot(), &format!("{call}\n{error}"), 1);
+        assert!(matches!(ended, AgentOutcome::Trouble(Trouble::Unavailable { .. })), "{ended:?}");
     }
 
     #[test]

@@ -67,7 +67,13 @@ pub async fn round(
     let begun = Instant::now();
     // Ends the round only; `stop` ends the run.
     let enough = stop.child_token();
-    let mut notes = Notes { limits: request.limits, prices, enough: enough.clone(), ..Notes::new(log) };
+    let mut notes = Notes {
+        limits: request.limits,
+        before: request.session_usage,
+        prices,
+        enough: enough.clone(),
+        ..Notes::new(log)
+    };
     let mut on_line = |output, line: &str| match output {
         Output::Stdout => agent.parse(line).into_iter().for_each(|event| notes.note(event)),
         Output::Stderr => agent.parse_error(line).into_iter().for_each(|event| notes.note(event)),
@@ -82,7 +88,7 @@ pub async fn round(
         notes.say(&complaint);
     }
     if let Some(report) = request.report.and_then(|report| plain_file::read(dir, report)) {
-        agent.parse_report(&report, &request.session_usage).into_iter().for_each(|event| notes.note(event));
+        agent.parse_report(&report).into_iter().for_each(|event| notes.note(event));
     }
     let tail = notes.tail.text();
     let outcome = match (exit, notes.over.take()) {
@@ -197,6 +203,8 @@ struct Notes<'a> {
     /// What was used without.
     unpriced: Usage,
     limits: AgentLimits,
+    /// What the session had used before this round.
+    before: Usage,
     prices: &'a Prices,
     /// The limit that was passed.
     over: Option<Trouble>,
@@ -216,6 +224,7 @@ impl<'a> Notes<'a> {
             priced: Usage::default(),
             unpriced: Usage::default(),
             limits: AgentLimits::default(),
+            before: Usage::default(),
             prices: &NO_PRICES,
             over: None,
             enough: CancellationToken::new(),
@@ -229,6 +238,10 @@ impl<'a> Notes<'a> {
     }
 
     fn note(&mut self, event: AgentEvent) {
+        let event = match event {
+            AgentEvent::SessionUsage(total) => AgentEvent::Usage(self.new_of(total)),
+            event => event,
+        };
         self.signals.note(&event);
         let goes_on = match event {
             AgentEvent::Tool { .. } => true,
@@ -254,12 +267,25 @@ impl<'a> Notes<'a> {
                 }
             }
             AgentEvent::Usage(usage) if usage.cost_usd.is_some() => self.priced += usage,
-            AgentEvent::Usage(usage) => self.unpriced += usage,
+            AgentEvent::Usage(usage) | AgentEvent::SessionUsage(usage) => self.unpriced += usage,
             AgentEvent::Session(session) => self.session = Some(session),
             AgentEvent::About { version, model } => {
                 self.version = version.or(self.version.take());
                 self.model = model.or(self.model.take());
             }
+        }
+    }
+
+    /// Returns the tokens of a session that nothing has told of yet.
+    fn new_of(&self, total: Usage) -> Usage {
+        let mut told = self.before;
+        told += self.priced;
+        told += self.unpriced;
+        Usage {
+            input_tokens: total.input_tokens.saturating_sub(told.input_tokens),
+            cached_tokens: total.cached_tokens.saturating_sub(told.cached_tokens),
+            output_tokens: total.output_tokens.saturating_sub(told.output_tokens),
+            ..Usage::default()
         }
     }
 
@@ -359,6 +385,17 @@ mod tests {
         assert_eq!(cost(&[about("m"), million_out(Some(3.0)), million_out(None)]), (Some(3.0), false));
         assert_eq!(cost(&[about("unheard-of"), million_out(None)]), (None, false));
         assert_eq!(cost(&[million_out(None)]), (None, false));
+    }
+
+    #[test]
+    fn the_tokens_of_a_session_count_once() {
+        let mut log = |_: &str| {};
+        let tokens = |input_tokens, output_tokens| Usage { input_tokens, output_tokens, ..Usage::default() };
+        let mut notes = Notes { before: tokens(200, 20), ..Notes::new(&mut log) };
+        for total in [tokens(300, 30), tokens(300, 30), tokens(450, 31)] {
+            notes.note(AgentEvent::SessionUsage(total));
+        }
+        assert_eq!(notes.used(), tokens(250, 11));
     }
 
     #[test]

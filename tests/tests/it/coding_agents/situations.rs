@@ -10,8 +10,10 @@ use rustix::process::Signal;
 
 use super::{Cli, NOTHING, WORK, factory, refusing, working};
 
-/// How long an agent may be silent here; some would wait by themselves for many minutes.
-const STALL: &str = "10s";
+/// How long an agent may be silent that is to do something.
+const PATIENT: &str = "55s";
+/// How long one may be silent that would try again by itself for many minutes.
+const IMPATIENT: &str = "15s";
 
 /// One row of the table.
 struct Situation {
@@ -19,16 +21,25 @@ struct Situation {
     row: &'static str,
     conduct: Conduct,
     policy: PolicyFile,
-    setting: Option<(&'static str, &'static str)>,
+    settings: Vec<(&'static str, &'static str)>,
+    /// Whether nobody listens where the service should be.
+    is_gone: bool,
 }
 
 impl Situation {
     fn new(row: &'static str, conduct: Conduct) -> Self {
-        Self { row, conduct, policy: PolicyFile::new().verify("grep -q hello hello.txt"), setting: None }
+        let policy = PolicyFile::new().verify("grep -q hello hello.txt");
+        Self { row, conduct, policy, settings: vec![("AGENT_STALL_TIMEOUT", PATIENT)], is_gone: false }
     }
 
-    fn with(self, name: &'static str, value: &'static str) -> Self {
-        Self { setting: Some((name, value)), ..self }
+    fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.settings.push((name, value));
+        self
+    }
+
+    /// Makes silence count soon.
+    fn impatient(self) -> Self {
+        self.with("AGENT_STALL_TIMEOUT", IMPATIENT)
     }
 }
 
@@ -78,11 +89,11 @@ fn is_limited_once() -> Situation {
 }
 
 fn is_limited_always() -> Situation {
-    Situation::new("429 every time", refusing(ALWAYS, 429, 1))
+    Situation::new("429 every time", refusing(ALWAYS, 429, 1)).impatient()
 }
 
 fn is_limited_for_long() -> Situation {
-    Situation::new("429 every time, `Retry-After: 300`", refusing(ALWAYS, 429, 300))
+    Situation::new("429 every time, `Retry-After: 300`", refusing(ALWAYS, 429, 300)).impatient()
 }
 
 fn meets_a_500_once() -> Situation {
@@ -90,7 +101,7 @@ fn meets_a_500_once() -> Situation {
 }
 
 fn meets_a_500_always() -> Situation {
-    Situation::new("500 every time", refusing(ALWAYS, 500, 1))
+    Situation::new("500 every time", refusing(ALWAYS, 500, 1)).impatient()
 }
 
 fn meets_a_503_once() -> Situation {
@@ -98,7 +109,7 @@ fn meets_a_503_once() -> Situation {
 }
 
 fn meets_a_503_always() -> Situation {
-    Situation::new("503 every time", refusing(ALWAYS, 503, 1))
+    Situation::new("503 every time", refusing(ALWAYS, 503, 1)).impatient()
 }
 
 fn meets_a_529_once() -> Situation {
@@ -106,7 +117,7 @@ fn meets_a_529_once() -> Situation {
 }
 
 fn meets_a_529_always() -> Situation {
-    Situation::new("529 every time", refusing(ALWAYS, 529, 1))
+    Situation::new("529 every time", refusing(ALWAYS, 529, 1)).impatient()
 }
 
 fn is_cut_off_once() -> Situation {
@@ -114,11 +125,16 @@ fn is_cut_off_once() -> Situation {
 }
 
 fn is_cut_off_always() -> Situation {
-    Situation::new("every answer is cut off", Conduct { cuts: ALWAYS, ..working(&[WORK]) })
+    Situation::new("every answer is cut off", Conduct { cuts: ALWAYS, ..working(&[WORK]) }).impatient()
 }
 
 fn is_not_answered() -> Situation {
-    Situation::new("no answer at all", Conduct { is_silent: true, ..Conduct::default() })
+    Situation::new("no answer at all", Conduct { is_silent: true, ..Conduct::default() }).impatient()
+}
+
+fn finds_nobody() -> Situation {
+    let situation = Situation::new("no connection", Conduct::default()).with("AGENT_TIMEOUT", "20s");
+    Situation { is_gone: true, ..situation.impatient() }
 }
 
 fn may_take_one_turn() -> Situation {
@@ -175,10 +191,9 @@ fn documented(row: &str, cli: Cli) -> Option<String> {
 fn check(cli: Cli, situation: Situation) {
     let server = ModelServer::start(situation.conduct);
     let Some(factory) = factory(cli, &server, &situation.policy) else { return };
-    let mut factory = factory.with("AGENT_STALL_TIMEOUT", STALL);
-    if let Some((name, value)) = situation.setting {
-        factory = factory.with(name, value);
-    }
+    let factory =
+        situation.settings.iter().fold(factory, |factory, (name, value)| factory.with(name, *value));
+    let _server = (!situation.is_gone).then_some(server);
     let seen = observe(&factory);
     let (agent, row) = (cli.name(), situation.row);
     assert_eq!(documented(row, cli), Some(seen), "docs/agents.md, `{row}`, {agent}");
@@ -226,6 +241,7 @@ situations! {
     is_cut_off_once,
     is_cut_off_always,
     is_not_answered,
+    finds_nobody,
     may_take_one_turn,
     may_cost_next_to_nothing,
 }
