@@ -186,9 +186,14 @@ pub trait Agent: Send + Sync {
         Vec::new()
     }
 
-    /// Tells whether what lies already where one of its files is to go is to stay.
-    fn keeps(&self, _file: &AgentFile, _existing: &str) -> bool {
-        false
+    /// Tells whether one of its files is to go where another one lies already.
+    fn overwrites(&self, _file: &AgentFile) -> bool {
+        true
+    }
+
+    /// Returns the file as the agent itself has renewed it since, if what was found in its place is that.
+    fn renewed(&self, _file: &AgentFile, _found: &str) -> Option<AgentFile> {
+        None
     }
 
     /// Returns a command that prepares it once per worker, before the first round.

@@ -24,7 +24,7 @@ use acf_trackers::todo::{LocalFile, Todo, TodoFile};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::agent::{self, Roster};
+use crate::agent::{self, Renewals, Roster};
 use crate::agent_user::{AgentHome, AgentUser, AgentUserError};
 use crate::clock::SystemClock;
 use crate::config::{self, AgentChoice, Allowance, Settings, TodoLocation, child_environment};
@@ -44,6 +44,8 @@ use crate::worker::{Hosting, Life, Orders, Patrol, PullRequests, Surroundings, W
 
 /// The prices that acf knows.
 const PRICES: &str = include_str!("../data/prices.toml");
+/// Where renewed files of agents are kept, below the work directory.
+const RENEWALS: &str = "renewed";
 /// How long an agent's preparation may take.
 const PREPARATION_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// How long an agent that is no worker's may take to end.
@@ -298,13 +300,14 @@ async fn prepare(
     agent: &dyn Agent,
     guard: &Guard,
     env: &[(OsString, OsString)],
-    environment: &BTreeMap<String, String>,
+    renewals: Option<&Renewals>,
 ) -> Result<(), StartError> {
-    let home = environment.get("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
+    let home = env.iter().find(|(name, _)| name == "HOME");
+    let home = home.map_or_else(std::env::temp_dir, |(_, home)| PathBuf::from(home));
     let limits = Limits { timeout: PREPARATION_TIMEOUT, stall: None, grace: PREPARATION_GRACE };
     let place = Place { guard, dir: &home, env, limits };
     let mut log = |line: &str| tracing::info!("agent: {line}");
-    let prepared = agent::prepare(agent, &home, place, &CancellationToken::new(), &mut log).await;
+    let prepared = agent::prepare(agent, renewals, place, &CancellationToken::new(), &mut log).await;
     let broken = |cause| StartError::Machine { attempt: "cannot prepare the agent", cause };
     match prepared.map_err(broken)? {
         None | Some(AgentOutcome::Finished) => Ok(()),
@@ -322,7 +325,6 @@ pub struct AgentAlone {
     agent: Arc<dyn Agent>,
     guard: Guard,
     env: Vec<(OsString, OsString)>,
-    environment: BTreeMap<String, String>,
     allowance: Allowance,
     prices: Prices,
 }
@@ -337,7 +339,6 @@ impl AgentAlone {
             agent: open_agent(settings, environment)?,
             guard: own_guard()?,
             env: agent_environment(settings, environment),
-            environment: environment.clone(),
             allowance: settings.allowance.clone(),
             prices: open_prices(settings)?,
         })
@@ -354,7 +355,7 @@ impl AgentAlone {
     /// # Errors
     /// [`StartError::Machine`] when that fails.
     pub async fn prepare(&self) -> Result<(), StartError> {
-        prepare(&*self.agent, &self.guard, &self.env, &self.environment).await
+        prepare(&*self.agent, &self.guard, &self.env, None).await
     }
 
     /// Runs it once in `directory`; its output goes to `log`.
@@ -478,14 +479,11 @@ pub async fn assemble(
         grace: settings.worker.stop_grace / 3,
         mask: settings.mask.clone(),
         observer: observer.clone(),
+        renewals: user.is_some().then(|| Renewals::at(repository_settings.work_dir.join(RENEWALS))),
         user,
     };
     for agent in workbench.roster.iter() {
-        prepare(&**agent, &workbench.guard, &workbench.environment, &agents_environment).await?;
-        if let Some(user) = &workbench.user {
-            // What was put there for the agent was put there by this process.
-            user.0.own(user.1.path()).map_err(in_home)?;
-        }
+        prepare(&**agent, &workbench.guard, &workbench.environment, workbench.renewals.as_ref()).await?;
     }
     let around = Surroundings {
         mask: settings.mask.clone(),

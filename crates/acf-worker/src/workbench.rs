@@ -19,7 +19,7 @@ use acf_core::run::{CommitId, Failure, FailureKind, Target};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::Roster;
+use crate::agent::{Renewals, Roster};
 use crate::agent_user::{AgentHome, AgentUser};
 use crate::config::{Allowance, Prompts};
 use crate::gate::{self, GateEnd, GateReport, Purpose};
@@ -52,6 +52,8 @@ pub struct GitWorkbench {
     pub prices: Arc<Prices>,
     /// As whom agents and checks run, and their home, if not as the worker itself.
     pub user: Option<Arc<(AgentUser, AgentHome)>>,
+    /// What agents renew of their files, where their home goes with the worker.
+    pub renewals: Option<Renewals>,
     /// What sees to it that nothing an agent started survives.
     pub guard: Guard,
     /// The environment of agents and checks: nothing of acf's own.

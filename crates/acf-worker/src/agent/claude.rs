@@ -87,12 +87,15 @@ impl Agent for Claude {
         self.subscription.iter().map(file).collect()
     }
 
-    /// Claude Code renews its tokens itself, and the old ones are then void: the later ones are kept.
-    fn keeps(&self, _: &AgentFile, existing: &str) -> bool {
-        let expires_at = |tokens: &Value| tokens.pointer("/claudeAiOauth/expiresAt").and_then(Value::as_i64);
-        let there = serde_json::from_str(existing).ok().as_ref().and_then(expires_at);
-        let given = self.subscription.as_ref().and_then(|tokens| tokens.expires_at);
-        there.is_some_and(|there| given.is_none_or(|given| there > given))
+    /// Claude Code renews its tokens itself, and the old ones are then void. Of its file only they count.
+    fn renewed(&self, file: &AgentFile, found: &str) -> Option<AgentFile> {
+        let tokens = |text: &str| serde_json::from_str::<Value>(text).ok()?.get("claudeAiOauth").cloned();
+        let expires_at = |tokens: &Value| tokens.get("expiresAt").and_then(Value::as_i64);
+        let there = tokens(found)?;
+        let given = tokens(file.contents.expose_secret()).as_ref().and_then(expires_at);
+        let is_newer = expires_at(&there).is_some_and(|there| given.is_none_or(|given| there > given));
+        let contents = json!({ "claudeAiOauth": there }).to_string().into();
+        is_newer.then(|| AgentFile { path: file.path.clone(), contents })
     }
 
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
@@ -280,9 +283,12 @@ mod tests {
         assert_eq!(file.path, Path::new(".claude/.credentials.json"));
         let written: Value = serde_json::from_str(file.contents.expose_secret()).unwrap();
         assert_eq!(written["claudeAiOauth"]["refreshToken"], "refresh-1");
-        assert!(agent.keeps(file, &tokens(1001).to_json()));
+        let renewed = agent.renewed(file, &tokens(1001).to_json()).unwrap();
+        assert_eq!(renewed.path, file.path);
+        let renewed: Value = serde_json::from_str(renewed.contents.expose_secret()).unwrap();
+        assert_eq!(renewed["claudeAiOauth"]["expiresAt"], 1001);
         for older in [tokens(1000).to_json(), tokens(999).to_json(), "{}".into(), "no JSON".into()] {
-            assert!(!agent.keeps(file, &older), "{older}");
+            assert!(agent.renewed(file, &older).is_none(), "{older}");
         }
     }
 

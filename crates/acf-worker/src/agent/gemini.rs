@@ -48,8 +48,8 @@ impl Agent for Gemini {
         if self.access.has("GEMINI_API_KEY") { vec![settings] } else { Vec::new() }
     }
 
-    fn keeps(&self, _: &AgentFile, _: &str) -> bool {
-        true
+    fn overwrites(&self, _: &AgentFile) -> bool {
+        false
     }
 
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
@@ -186,7 +186,7 @@ mod tests {
         let access = Access { env: vec![("GEMINI_API_KEY".into(), "k".into())], ..Access::default() };
         let gemini = Gemini::new(access);
         let [file] = &gemini.files()[..] else { panic!("one file") };
-        assert!(gemini.keeps(file, "{}"));
+        assert!(!gemini.overwrites(file));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod codex;
 mod command;
 mod copilot;
 mod gemini;
+mod home;
 mod installed;
 mod opencode;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use codex::Codex;
 pub use command::Command;
 pub use copilot::Copilot;
 pub use gemini::Gemini;
+pub use home::{Renewals, settle};
 pub use installed::check_installed;
 pub use opencode::Opencode;
 pub use roster::Roster;

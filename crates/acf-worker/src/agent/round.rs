@@ -2,15 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::io;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use acf_core::agent::{
-    Agent, AgentCommand, AgentEvent, AgentExit, AgentFile, AgentLimits, AgentOutcome, AgentRequest, Signals,
-    Trouble,
+    Agent, AgentCommand, AgentEvent, AgentExit, AgentLimits, AgentOutcome, AgentRequest, Signals, Trouble,
 };
 use acf_core::prices::Prices;
 use acf_core::receipt::Usage;
@@ -18,6 +15,7 @@ use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::home::{self, Renewals};
 use crate::plain_file;
 use crate::process::{self, End, GuardedCommand, Output, Place, Tail};
 
@@ -107,24 +105,19 @@ pub async fn round(
     })
 }
 
-/// Prepares an agent once per worker, before its first round: writes its files below `home` and runs its
+/// Prepares an agent once per worker, before its first round: puts its files into its home and runs its
 /// preparation. `None` where there is nothing to run.
 ///
 /// # Errors
 /// Where a file cannot be written, or the guard does not work.
 pub async fn prepare(
     agent: &dyn Agent,
-    home: &Path,
+    renewals: Option<&Renewals>,
     place: Place<'_>,
     stop: &CancellationToken,
     log: &mut (dyn FnMut(&str) + Send),
 ) -> io::Result<Option<AgentOutcome>> {
-    for file in agent.files() {
-        let existing = fs::read_to_string(home.join(&file.path));
-        if !existing.is_ok_and(|existing| agent.keeps(&file, &existing)) {
-            write_private(home, &file)?;
-        }
-    }
+    home::settle(agent, place, renewals).await?;
     let Some(command) = agent.preparation() else { return Ok(None) };
     let mut notes = Notes::new(log);
     let (exit, complaint) = run(command, place, stop, &mut |_, line: &str| notes.say(line)).await?;
@@ -177,20 +170,6 @@ fn with_last_words(outcome: AgentOutcome, tail: &str) -> AgentOutcome {
         }
         outcome => outcome,
     }
-}
-
-fn write_private(home: &Path, file: &AgentFile) -> io::Result<()> {
-    let path = home.join(&file.path);
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    // Anew, because the mode counts for new files only.
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    written.write_all(file.contents.expose_secret().as_bytes())
 }
 
 static NO_PRICES: LazyLock<Prices> = LazyLock::new(Prices::default);
@@ -336,22 +315,7 @@ fn told(trouble: &Trouble) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
-
-    #[test]
-    fn credentials_are_for_the_owner_only_even_where_they_were_not_before() {
-        let home = tempfile::tempdir().unwrap();
-        let path = home.path().join(".agent/credentials.json");
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, "old and longer").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let file = AgentFile { path: ".agent/credentials.json".into(), contents: "new".into() };
-        write_private(home.path(), &file).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
 
     const TABLE: &str =
         "[models.m]\ninput = 1\noutput = 10\nsource = \"https://example.org\"\nread = \"2026-11-24\"";

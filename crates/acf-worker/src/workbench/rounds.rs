@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{GitBench, broken, capped_log};
 use crate::agent;
+use crate::process::Place;
 use crate::prompt::{self, SoFar};
 
 /// The most of a diff that a prompt holds, in bytes.
@@ -134,8 +135,12 @@ impl GitBench {
         let place = self.with.place(&tree, timeout, Some(timeouts.of_silence(allowance.stall)));
         let mut log = capped_log(&self.job, "agent");
         let agent = self.agent();
+        self.settle_home(&*agent, place).await?;
         let ran = agent::round(&*agent, &request, &self.with.prices, place, stop, &mut log).await;
         let report = ran.map_err(|error| broken("cannot run the agent", &error))?;
+        if let Err(failure) = self.settle_home(&*agent, place).await {
+            tracing::warn!(issue.key = %self.job.issue.key, "{}", failure.reason);
+        }
         self.has_begun |= report.has_acted;
         if self.session.is_none() {
             self.session_usage = Usage::default();
@@ -159,6 +164,13 @@ impl GitBench {
         self.session = report.session.or(self.session.take());
         self.last_prompt = prompt;
         Ok(Event::AgentEnded(self.judged(report.outcome)))
+    }
+
+    /// Shares what agents renew of their files with the workers beside this one, and with those to come.
+    async fn settle_home(&self, agent: &dyn Agent, place: Place<'_>) -> Result<(), Failure> {
+        let Some(renewals) = &self.with.renewals else { return Ok(()) };
+        let settled = agent::settle(agent, place, Some(renewals)).await;
+        settled.map_err(|error| broken("cannot put the agent's files into its home", &error))
     }
 
     /// Takes note of what an outcome says of the agent, and keeps secrets out of it.

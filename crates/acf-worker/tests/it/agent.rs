@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::family::Family;
 
-const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     timeout: Duration::from_secs(60),
     stall: Some(Duration::from_secs(60)),
     grace: Duration::from_millis(200),
@@ -248,7 +248,7 @@ async fn any_program_is_prepared_and_run_by_the_contract() {
     let place = Place { guard: &guard, dir: own.dir(), env: &env, limits: LIMITS };
     let mut said = Vec::new();
     let log = &mut |line: &str| said.push(line.to_owned());
-    let outcome = prepare(&agent, own.dir(), place, &CancellationToken::new(), log).await.unwrap();
+    let outcome = prepare(&agent, None, place, &CancellationToken::new(), log).await.unwrap();
     assert_eq!(outcome, Some(AgentOutcome::Finished));
     assert_eq!(said, ["--flag init <>"]);
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
 
 mod agent;
+mod agent_home;
 mod family;
 mod gate;
 mod process;

@@ -1,0 +1,140 @@
+//! The files that an agent wants in its home, and what it makes of them.
+//!
+//! They are read and written with the agent's own rights, by a shell below the guard: where agents run as another
+//! user, a link that one of them left leads nowhere that it could not have gone itself.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use acf_core::agent::{Agent, AgentFile};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::process::{self, End, GuardedCommand, Output, Place};
+
+const READ: &str = "cat -- \"$HOME/$1\"";
+/// Replaces the file as a whole: nobody reads half of it, and the mode of a former one does not count.
+const WRITE: &str = "umask 077 && file=$HOME/$1 && mkdir -p -- \"$(dirname -- \"$file\")\" && \
+    cat > \"$file.acf-new\" && mv -f -- \"$file.acf-new\" \"$file\"";
+
+/// What agents have renewed of their files, tokens above all, kept for the workers to come: where agents have
+/// another user, their home goes with its worker, and the tokens that they were given are void by then.
+#[derive(Clone, Debug)]
+pub struct Renewals {
+    dir: PathBuf,
+}
+
+impl Renewals {
+    /// Keeps them in a directory, for nobody but this process's user.
+    #[must_use]
+    pub fn at(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Each file has a place by what was given, so that nobody gets the tokens of another account.
+    fn place(&self, agent: &dyn Agent, given: &AgentFile) -> PathBuf {
+        let digest = Sha256::digest(given.contents.expose_secret().as_bytes());
+        let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        self.dir.join(format!("{}-{digest}", agent.name()))
+    }
+
+    fn latest(&self, agent: &dyn Agent, given: AgentFile) -> AgentFile {
+        let kept = fs::read_to_string(self.place(agent, &given)).ok();
+        kept.and_then(|kept| agent.renewed(&given, &kept)).unwrap_or(given)
+    }
+
+    fn keep(&self, agent: &dyn Agent, given: &AgentFile, renewed: &AgentFile) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        // Made for its owner only.
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        file.write_all(renewed.contents.expose_secret().as_bytes())?;
+        file.persist(self.place(agent, given)).map(drop).map_err(|error| error.error)
+    }
+}
+
+/// Puts an agent's files into its home, but where it has a newer one already. What it has renewed is kept.
+///
+/// # Errors
+/// Where a file cannot be written or kept, or the guard does not work.
+pub async fn settle(agent: &dyn Agent, place: Place<'_>, renewals: Option<&Renewals>) -> io::Result<()> {
+    for given in agent.files() {
+        let known = match renewals {
+            Some(renewals) => renewals.latest(agent, given.clone()),
+            None => given.clone(),
+        };
+        let found = read(&given.path, place).await?;
+        if let Some(found) = &found {
+            if let Some(renewed) = agent.renewed(&known, found) {
+                if let Some(renewals) = renewals {
+                    renewals.keep(agent, &given, &renewed)?;
+                }
+                continue;
+            }
+            if found == known.contents.expose_secret() || !agent.overwrites(&known) {
+                continue;
+            }
+            if renewals.is_none() {
+                set_aside(&known.path, found, place).await?;
+            }
+        }
+        write(&known, place).await?;
+    }
+    Ok(())
+}
+
+/// Keeps what was in a file's place before acf came: in a home that is a person's, too, it may be their login.
+async fn set_aside(path: &Path, found: &str, place: Place<'_>) -> io::Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".before-acf");
+    let aside = PathBuf::from(aside);
+    if read(&aside, place).await?.is_some() {
+        return Ok(());
+    }
+    tracing::info!("replacing `~/{}`; what it was is kept in `~/{}`", path.display(), aside.display());
+    write(&AgentFile { path: aside, contents: found.into() }, place).await
+}
+
+async fn read(path: &Path, place: Place<'_>) -> io::Result<Option<String>> {
+    let mut lines = Vec::new();
+    let mut on_line = |output, line: &str| {
+        if output == Output::Stdout {
+            lines.push(line.to_owned());
+        }
+    };
+    let end = shell(READ, path, None, place, &mut on_line).await?;
+    Ok((end == 0).then(|| lines.join("\n")))
+}
+
+async fn write(file: &AgentFile, place: Place<'_>) -> io::Result<()> {
+    let mut said = String::new();
+    let mut on_line = |_, line: &str| said = line.to_owned();
+    match shell(WRITE, &file.path, Some(&file.contents), place, &mut on_line).await? {
+        0 => Ok(()),
+        _ => Err(io::Error::other(format!(
+            "cannot write `{}` in the agent's home: {said}",
+            file.path.display()
+        ))),
+    }
+}
+
+async fn shell(
+    script: &str,
+    path: &Path,
+    stdin: Option<&SecretString>,
+    place: Place<'_>,
+    on_line: &mut process::OnLine<'_>,
+) -> io::Result<i32> {
+    let command = GuardedCommand {
+        program: "sh".into(),
+        args: ["-c".into(), script.into(), "sh".into(), path.into()].into(),
+        env: place.env.to_vec(),
+        dir: place.dir.to_owned(),
+        stdin: stdin.map(|text| text.expose_secret().to_owned()),
+    };
+    match process::run(place.guard, command, place.limits, &CancellationToken::new(), on_line).await? {
+        End::Exited(code) => Ok(code),
+        other => Err(io::Error::other(format!("the agent's home cannot be reached: {other:?}"))),
+    }
+}
