@@ -27,6 +27,8 @@ pub struct Conduct {
     pub retry_after: Option<u64>,
     /// How many answers are cut off in their middle; they come after the refusals.
     pub cuts: usize,
+    /// Whether the account has nothing left to spend, as each of the services says that.
+    pub is_exhausted: bool,
     /// Whether it never answers.
     pub is_silent: bool,
 }
@@ -48,6 +50,7 @@ struct Service {
     refusals: (usize, u16),
     retry_after: Option<u64>,
     cuts: usize,
+    is_exhausted: bool,
     is_silent: bool,
     asked: Vec<Asked>,
     /// Whether the last answer ended a conversation.
@@ -74,6 +77,7 @@ impl ModelServer {
             refusals: conduct.refusals.unwrap_or_default(),
             retry_after: conduct.retry_after,
             cuts: conduct.cuts,
+            is_exhausted: conduct.is_exhausted,
             is_silent: conduct.is_silent,
             ..Service::default()
         }));
@@ -146,6 +150,7 @@ async fn answer(
             tokio::time::sleep(Duration::from_secs(24 * 60 * 60)).await;
             StatusCode::NO_CONTENT.into_response()
         }
+        Turn::Exhausted => api.exhausted(),
         Turn::Cut => cut(api.events(&asked, None, n)).await,
         Turn::Refusal(status, retry_after) => refusal(status, retry_after),
         Turn::Call(name, input) => api.events(&asked, Some((&name, &input)), n),
@@ -164,6 +169,7 @@ async fn cut(answer: Response) -> Response {
 
 enum Turn {
     Silence,
+    Exhausted,
     Cut,
     Refusal(u16, Option<u64>),
     Call(String, Value),
@@ -174,6 +180,9 @@ impl Service {
     fn turn(&mut self, asked: &Value) -> Turn {
         if self.is_silent {
             return Turn::Silence;
+        }
+        if self.is_exhausted {
+            return Turn::Exhausted;
         }
         if let (left @ 1.., status) = &mut self.refusals {
             *left -= 1;
@@ -276,6 +285,34 @@ impl Api {
             _ if path.contains("enerateContent") => Self::Gemini { streams: path.contains("stream") },
             _ => return None,
         })
+    }
+
+    /// Says that an account has nothing left, as observed with Anthropic's credits, a subscription of ChatGPT,
+    /// and the free requests of Gemini; whoever offers Chat Completions may say 402.
+    fn exhausted(self) -> Response {
+        let (status, error) = match self {
+            Self::Messages => (
+                StatusCode::BAD_REQUEST,
+                json!({ "type": "invalid_request_error", "message": "Your credit balance is too low to access the Anthropic API." }),
+            ),
+            Self::Responses => (
+                StatusCode::TOO_MANY_REQUESTS,
+                json!({ "type": "usage_limit_reached", "message": "The usage limit has been reached", "plan_type": "plus", "resets_in_seconds": 5400 }),
+            ),
+            Self::Chat => {
+                (StatusCode::PAYMENT_REQUIRED, json!({ "message": "Insufficient credits", "code": 402 }))
+            }
+            Self::Gemini { .. } => {
+                let quota = json!({ "quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "quotaValue": "50" });
+                let failure =
+                    json!({ "@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [quota] });
+                (
+                    StatusCode::TOO_MANY_REQUESTS,
+                    json!({ "code": 429, "message": "You exceeded your current quota", "status": "RESOURCE_EXHAUSTED", "details": [failure] }),
+                )
+            }
+        };
+        (status, axum::Json(json!({ "type": "error", "error": error }))).into_response()
     }
 
     /// Writes an answer; `n` tells its ids from those of others, which a CLI takes for the same.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::PanicHookInfo;
 use std::process::ExitCode;
 
+use acf_core::agent::AgentError;
 use acf_core::claim::ClaimError;
 use acf_core::tracker::TrackerError;
 use acf_worker::agent_user::AgentUserError;
@@ -121,7 +122,17 @@ pub fn hint_for(error: &StartError) -> Option<String> {
             ClaimError::Refused { .. } => "set ACF_REF_PREFIX=refs/heads/acf/ to keep claims in branches",
             ClaimError::Lost | ClaimError::Other { .. } => return None,
         },
-        StartError::Agent(_) => "install the agent, or put its directory on PATH; AGENT=script needs none",
+        StartError::Agent(AgentError::NotRunnable { .. }) => {
+            "install it where that user can run it: for everybody, and not in a home"
+        }
+        StartError::Agent(AgentError::RefusesRoot { variable, .. }) => {
+            return Some(format!(
+                "start the worker as another user, or set ACF_AGENT_USER; {variable}=1 if this machine is a sandbox"
+            ));
+        }
+        StartError::Agent(AgentError::NotInstalled { .. }) => {
+            "install the agent, or put its directory on PATH; AGENT=script needs none"
+        }
         StartError::AgentUser(AgentUserError::NoRight(_)) => {
             "start the worker as root, or take ACF_AGENT_USER away"
         }

@@ -74,6 +74,14 @@ pub enum AgentEvent {
     },
     /// Tokens and cost used since the last such event.
     Usage(Usage),
+    /// What one turn of a round that goes on has used; told again, it is the same turn. Once the agent tells
+    /// what the round has used, that counts instead.
+    Turn {
+        /// Names the turn.
+        id: String,
+        /// What it used.
+        usage: Usage,
+    },
     /// Tokens used since the session began, in earlier rounds too; turns and cost are not in it.
     SessionUsage(Usage),
     /// The agent's session, by which a later round can resume it.
@@ -169,6 +177,22 @@ pub enum AgentError {
         /// The program.
         program: String,
     },
+    /// Its program cannot be run by the user as whom agents run.
+    #[error("the agent's program `{program}` cannot be run by `{user}`")]
+    NotRunnable {
+        /// The program.
+        program: String,
+        /// The user.
+        user: String,
+    },
+    /// It refuses to run as root.
+    #[error("`{agent}` refuses to run unattended as root")]
+    RefusesRoot {
+        /// The agent.
+        agent: String,
+        /// The variable that changes its mind.
+        variable: &'static str,
+    },
 }
 
 /// A coding CLI.
@@ -193,6 +217,17 @@ pub trait Agent: Send + Sync {
 
     /// Returns the file as the agent itself has renewed it since, if what was found in its place is that.
     fn renewed(&self, _file: &AgentFile, _found: &str) -> Option<AgentFile> {
+        None
+    }
+
+    /// Tells whether it names its version only when asked for it by `--version`.
+    fn hides_version(&self) -> bool {
+        false
+    }
+
+    /// Returns the variable by which it is told that this machine is a sandbox, where it refuses to run
+    /// unattended as root anywhere else.
+    fn sandbox_variable(&self) -> Option<&'static str> {
         None
     }
 
@@ -254,6 +289,7 @@ impl Signals {
             AgentEvent::Text(_)
             | AgentEvent::Usage(_)
             | AgentEvent::SessionUsage(_)
+            | AgentEvent::Turn { .. }
             | AgentEvent::Session(_)
             | AgentEvent::About { .. } => {}
         }

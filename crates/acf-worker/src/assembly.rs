@@ -48,6 +48,8 @@ const PRICES: &str = include_str!("../data/prices.toml");
 const RENEWALS: &str = "renewed";
 /// How long an agent's preparation may take.
 const PREPARATION_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// How long an agent's program may take to tell its version.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an agent that is no worker's may take to end.
 const PREPARATION_GRACE: Duration = Duration::from_secs(10);
 
@@ -295,6 +297,20 @@ async fn check_entry(
     }
 }
 
+/// Tries the agents' programs, and returns the versions of those that tell it in no other way.
+async fn try_out(workbench: &GitWorkbench) -> Result<Vec<Option<String>>, StartError> {
+    let user = workbench.user.as_ref().map(|user| user.0.name.as_str());
+    let limits = Limits { timeout: TRIAL_TIMEOUT, stall: None, grace: PREPARATION_GRACE };
+    let (guard, env) = (&workbench.guard, workbench.environment.as_slice());
+    let place = Place { guard, dir: Path::new("/"), env, limits };
+    let failed = |cause| StartError::Machine { attempt: "cannot try the agent's program", cause };
+    let mut versions = Vec::new();
+    for agent in workbench.roster.iter() {
+        versions.push(agent::try_out(&**agent, user, place).await.map_err(failed)??);
+    }
+    Ok(versions)
+}
+
 /// Prepares an agent, once per worker, in its home.
 async fn prepare(
     agent: &dyn Agent,
@@ -464,7 +480,7 @@ pub async fn assemble(
         }
         None => None,
     };
-    let workbench = GitWorkbench {
+    let mut workbench = GitWorkbench {
         mirror: repository.mirror.clone(),
         work_dir: repository_settings.work_dir.clone(),
         trunk: repository.trunk.clone(),
@@ -480,8 +496,10 @@ pub async fn assemble(
         mask: settings.mask.clone(),
         observer: observer.clone(),
         renewals: user.is_some().then(|| Renewals::at(repository_settings.work_dir.join(RENEWALS))),
+        versions: Vec::new(),
         user,
     };
+    workbench.versions = try_out(&workbench).await?;
     for agent in workbench.roster.iter() {
         prepare(&**agent, &workbench.guard, &workbench.environment, workbench.renewals.as_ref()).await?;
     }

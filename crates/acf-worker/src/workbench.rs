@@ -23,7 +23,7 @@ use crate::agent::{Renewals, Roster};
 use crate::agent_user::{AgentHome, AgentUser};
 use crate::config::{Allowance, Prompts};
 use crate::gate::{self, GateEnd, GateReport, Purpose};
-use crate::git::checkout::{Author, Checkout, CheckoutError, Merged, WipNote};
+use crate::git::checkout::{Author, Checkout, CheckoutError, Merged, WipNote, checkouts_dir};
 use crate::git::mirror::Mirror;
 use crate::plain_file;
 use crate::process::{Guard, Limits, Place};
@@ -46,6 +46,8 @@ pub struct GitWorkbench {
     pub trunk: String,
     /// Who does the work, and who stands by.
     pub roster: Arc<Roster>,
+    /// The versions of the agents on the roster, of those that do not tell it in their rounds.
+    pub versions: Vec<Option<String>>,
     /// What agents may use.
     pub allowance: Allowance,
     /// What tokens cost where an agent does not tell.
@@ -74,6 +76,20 @@ impl GitWorkbench {
     fn place<'a>(&'a self, dir: &'a Path, timeout: Duration, stall: Option<Duration>) -> Place<'a> {
         let limits = Limits { timeout, stall, grace: self.grace };
         Place { guard: &self.guard, dir, env: &self.environment, limits }
+    }
+
+    /// Makes a home for one gate, where agents have one of their own: what they have installed in theirs is not
+    /// there.
+    fn home_of_gate(&self, job: &Job) -> Result<Option<AgentHome>, Failure> {
+        let Some(user) = &self.user else { return Ok(None) };
+        let made = AgentHome::make(&checkouts_dir(&self.work_dir), &format!("gate-{}", job.run));
+        let owned = made.and_then(|home| user.0.own(home.path()).map(|()| home));
+        owned.map(Some).map_err(|error| broken("cannot make a home for the gate", &error))
+    }
+
+    fn environment_in(&self, home: &AgentHome) -> Vec<(OsString, OsString)> {
+        let others = self.environment.iter().filter(|(name, _)| name != "HOME").cloned();
+        others.chain([("HOME".into(), home.path().into())]).collect()
     }
 
     /// Gives a directory to the user as whom agents run, if that is another one.
@@ -244,7 +260,7 @@ impl GitBench {
         }
         self.note(Step::Setup);
         self.with.hand_over(&tree).await?;
-        match self.run_checks(Purpose::Setup, &tree, stop).await?.end {
+        match self.run_checks(Purpose::Setup, &tree, None, stop).await?.end {
             GateEnd::Judged(GateOutcome::Passed) => Ok(()),
             GateEnd::Judged(GateOutcome::Failed { reason, evidence }) => {
                 Err(Failure::new(FailureKind::Setup, reason).with_evidence(evidence))
@@ -291,6 +307,7 @@ impl GitBench {
         &self,
         purpose: Purpose,
         directory: &Path,
+        home: Option<&AgentHome>,
         stop: &CancellationToken,
     ) -> Result<GateReport, Failure> {
         let (commands, timeout) = match purpose {
@@ -298,7 +315,12 @@ impl GitBench {
             Purpose::Verify => (&self.policy.verify, self.policy.timeouts.verify),
         };
         let mut log = capped_log(&self.job, "gate");
-        let place = self.with.place(directory, timeout, None);
+        let mut place = self.with.place(directory, timeout, None);
+        let environment;
+        if let Some(home) = home {
+            environment = self.with.environment_in(home);
+            place.env = &environment;
+        }
         let ran = gate::run(purpose, commands, place, stop, &mut log).await;
         let mut report = ran.map_err(|error| broken("cannot run the repository's commands", &error))?;
         if let GateEnd::Judged(GateOutcome::Failed { reason, evidence }) = &mut report.end {
@@ -368,9 +390,12 @@ impl GitBench {
         let copy = self.checkout.clean_copy(&work).await;
         let copy = copy.map_err(|error| broken("cannot make a clean checkout for the gate", &error))?;
         self.with.hand_over(&copy).await?;
-        let setup = self.run_checks(Purpose::Setup, &copy, stop).await?;
+        let home = self.with.home_of_gate(&self.job)?;
+        let setup = self.run_checks(Purpose::Setup, &copy, home.as_ref(), stop).await?;
         let report = match setup.end {
-            GateEnd::Judged(GateOutcome::Passed) => self.run_checks(Purpose::Verify, &copy, stop).await?,
+            GateEnd::Judged(GateOutcome::Passed) => {
+                self.run_checks(Purpose::Verify, &copy, home.as_ref(), stop).await?
+            }
             _ => setup,
         };
         self.receipt.gate = report.checks;

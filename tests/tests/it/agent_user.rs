@@ -102,6 +102,35 @@ fn an_agent_reaches_nothing_of_the_workers() {
 }
 
 #[test]
+fn the_gate_has_a_home_of_its_own() {
+    if !is_root() {
+        return;
+    }
+    let plant = "@sh mkdir -p \"$HOME/.local/bin\" && touch \"$HOME/.local/bin/check\" && touch a.txt";
+    let policy = PolicyFile::new().verify("test -w \"$HOME\" && test ! -e \"$HOME/.local/bin/check\"");
+    let factory = told(&policy, &[plant]);
+    factory.drain().done();
+    assert_landed(&factory);
+    let left: Vec<_> = fs::read_dir(factory.checkouts()).unwrap().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn an_agent_that_the_user_cannot_run_is_told_before_any_claim() {
+    if !is_root() {
+        return;
+    }
+    let factory = told(&PolicyFile::new(), &[]).agent("true");
+    let private = factory.sandbox().root().join("private");
+    fs::create_dir(&private).unwrap();
+    fs::rename(factory.sandbox().root().join("agent"), private.join("agent")).unwrap();
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+    let factory = factory.with("AGENT_COMMAND", private.join("agent").to_str().unwrap());
+    assert_says(&factory.drain().refused(1), &["cannot be run by `nobody`", "hint: install it where"]);
+    assert_eq!(factory.claims(), [""; 0]);
+}
+
+#[test]
 fn work_goes_on_over_rounds_and_runs_whoever_owns_the_files() {
     if !is_root() {
         return;

@@ -48,6 +48,19 @@ impl Cli {
         }
     }
 
+    /// The variables without which it knows no way to sign in.
+    fn credentials(self) -> &'static [&'static str] {
+        match self {
+            Self::Claude => &["ANTHROPIC_API_KEY"],
+            Self::Codex => &["CODEX_API_KEY"],
+            Self::Copilot => {
+                &["COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL", "COPILOT_OFFLINE", "COPILOT_MODEL"]
+            }
+            Self::Gemini => &["GEMINI_API_KEY"],
+            Self::Opencode => &["OPENAI_API_KEY"],
+        }
+    }
+
     /// Points the CLI at the server, with a key of its own.
     fn set_up(self, factory: Factory, server: &ModelServer) -> Factory {
         let url = server.url();
@@ -161,7 +174,8 @@ fn an_issue_lands(cli: Cli) {
         Some("0\n"),
         "no foreign secret is seen"
     );
-    assert!(receipt["agent"].as_str().is_some_and(|agent| agent.starts_with(cli.name())), "{receipt:#}");
+    let version = receipt["agent"].as_str().and_then(|agent| agent.strip_prefix(cli.name()));
+    assert!(version.is_some_and(|version| version.contains('.')), "{receipt:#}");
     assert_eq!(receipt["model"], cli.model(), "{receipt:#}");
     assert_eq!(receipt["gate"][0]["exit_code"], 0, "{receipt:#}");
     let tokens = (&receipt["usage"]["input_tokens"], &receipt["usage"]["output_tokens"]);
@@ -232,6 +246,52 @@ with_the_real_cli! {
     copilot: Cli::Copilot,
     gemini: Cli::Gemini,
     opencode: Cli::Opencode,
+}
+
+#[test]
+fn without_quota_the_next_agent_goes_on() {
+    let exhausted = ModelServer::start(Conduct { is_exhausted: true, ..Conduct::default() });
+    let server = ModelServer::start(working(&[WORK]));
+    let Some(factory) = factory(Cli::Codex, &exhausted, &PolicyFile::new()) else { return };
+    let factory = Cli::Claude.set_up(factory, &server).with("AGENT", "codex,claude");
+    let said = factory.acf(&["worker", "--max-issues", "1"]).done();
+    let receipt = assert_landed(&factory, &said);
+    let agents: Vec<_> =
+        receipt["parts"].as_array().expect("two agents").iter().map(|part| &part["agent"]).collect();
+    assert_eq!(agents.len(), 2, "{receipt:#}");
+    for (agent, name) in agents.iter().zip(["codex ", "claude "]) {
+        assert!(agent.as_str().is_some_and(|agent| agent.starts_with(name)), "{receipt:#}");
+    }
+}
+
+#[test]
+fn a_subscription_signs_claude_in() {
+    let server = ModelServer::start(working(&[WORK]));
+    let Some(factory) = factory(Cli::Claude, &server, &PolicyFile::new()) else { return };
+    let factory = factory
+        .without("ANTHROPIC_API_KEY")
+        .with("CLAUDE_ACCESS_TOKEN", "own-access-7919")
+        .with("CLAUDE_REFRESH_TOKEN", "own-refresh-7919")
+        .with("CLAUDE_TOKEN_EXPIRES_AT", "4102444800000")
+        .with("CLAUDE_SUBSCRIPTION_TYPE", "max");
+    let said = factory.acf(&["worker", "--max-issues", "1"]).done();
+    assert_landed(&factory, &said);
+    assert!(server.asked().iter().all(|asked| asked.credentials.ends_with("Bearer own-access-7919")));
+}
+
+#[test]
+fn claude_is_not_started_as_root_where_it_would_refuse() {
+    let server = ModelServer::start(working(&[WORK]));
+    let Some(factory) = factory(Cli::Claude, &server, &PolicyFile::new()) else { return };
+    let said = factory.without("IS_SANDBOX").acf(&["worker", "--max-issues", "1"]);
+    if rustix::process::geteuid().is_root() {
+        let said = said.refused(1);
+        assert!(said.contains("`claude` refuses to run unattended as root"), "{said}");
+        assert!(said.contains("IS_SANDBOX=1 if this machine is a sandbox"), "{said}");
+        assert!(server.asked().is_empty());
+    } else {
+        said.done();
+    }
 }
 
 #[test]

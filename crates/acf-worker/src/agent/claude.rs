@@ -98,6 +98,10 @@ impl Agent for Claude {
         is_newer.then(|| AgentFile { path: file.path.clone(), contents })
     }
 
+    fn sandbox_variable(&self) -> Option<&'static str> {
+        Some("IS_SANDBOX")
+    }
+
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
         let mut args: Vec<String> =
             ["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]
@@ -134,7 +138,8 @@ impl Agent for Claude {
             }
             (Some("assistant"), _) => {
                 let contents = event.pointer("/message/content").and_then(Value::as_array);
-                contents.into_iter().flatten().filter_map(content).collect()
+                let said = contents.into_iter().flatten().filter_map(content);
+                turn(&event).into_iter().chain(said).chain(account(&event)).collect()
             }
             // What tools answer is long, and of no use to who reads the log.
             (Some("user"), _) => Vec::new(),
@@ -153,6 +158,34 @@ fn content(block: &Value) -> Option<AgentEvent> {
     }
 }
 
+/// Tells what a turn used, as far as is known while it is under way.
+fn turn(event: &Value) -> Option<AgentEvent> {
+    let id = text(event, "/message/id")?.to_owned();
+    let usage = Usage { turns: 1, ..tokens(event, "/message/usage") };
+    (usage.input_tokens + usage.output_tokens > 0).then_some(AgentEvent::Turn { id, usage })
+}
+
+fn tokens(event: &Value, pointer: &str) -> Usage {
+    let usage = |name: &str| number(event, &format!("{pointer}/{name}"));
+    let cached = usage("cache_read_input_tokens");
+    Usage {
+        input_tokens: usage("input_tokens") + usage("cache_creation_input_tokens") + cached,
+        cached_tokens: cached,
+        output_tokens: usage("output_tokens"),
+        ..Usage::default()
+    }
+}
+
+/// Tells what is wrong with the account: of that, the result says nothing but words.
+fn account(event: &Value) -> Option<AgentEvent> {
+    let words = || text(event, "/message/content/0/text").unwrap_or("it is not signed in").to_owned();
+    match text(event, "/error")? {
+        "authentication_failed" => Some(AgentEvent::Trouble(Trouble::NotAuthenticated { message: words() })),
+        "billing_error" => Some(AgentEvent::Trouble(Trouble::QuotaExhausted { resets_at: None })),
+        _ => None,
+    }
+}
+
 /// Tells of a subscription's limit that is reached; one that is only near is no trouble.
 fn quota(event: &Value) -> Vec<AgentEvent> {
     if text(event, "/rate_limit_info/status") != Some("rejected") {
@@ -164,16 +197,8 @@ fn quota(event: &Value) -> Vec<AgentEvent> {
 }
 
 fn result(event: &Value, subtype: &str) -> Vec<AgentEvent> {
-    let usage = |name: &str| number(event, &format!("/usage/{name}"));
-    let cached = usage("cache_read_input_tokens");
-    let used = AgentEvent::Usage(Usage {
-        turns: number(event, "/num_turns"),
-        input_tokens: usage("input_tokens") + usage("cache_creation_input_tokens") + cached,
-        cached_tokens: cached,
-        output_tokens: usage("output_tokens"),
-        cost_usd: cost(event),
-        ..Usage::default()
-    });
+    let turns = number(event, "/num_turns");
+    let used = AgentEvent::Usage(Usage { turns, cost_usd: cost(event), ..tokens(event, "/usage") });
     let is_error = event.get("is_error").and_then(Value::as_bool).unwrap_or_default();
     let words = text(event, "/result").or_else(|| text(event, "/errors/0")).unwrap_or(subtype);
     let end = match subtype {
@@ -187,7 +212,7 @@ fn result(event: &Value, subtype: &str) -> Vec<AgentEvent> {
         // Its last words were an `assistant` event already.
         _ => vec![AgentEvent::Finished { ok: true, message: None }],
     };
-    [used].into_iter().chain(end).collect()
+    end.into_iter().chain([used]).collect()
 }
 
 fn cost(event: &Value) -> Option<f64> {
@@ -253,6 +278,23 @@ mod tests {
         assert!(matches!(unreachable, AgentOutcome::Trouble(Trouble::Unavailable { .. })), "{unreachable:?}");
         let budget = after(include_str!("recorded/claude-budget.jsonl"));
         assert_eq!(budget, AgentOutcome::Trouble(Trouble::OutOfBudget));
+    }
+
+    #[test]
+    fn an_account_that_is_not_signed_in_or_cannot_pay_is_told_from_a_crash() {
+        let result = r#"{"type":"result","subtype":"success","is_error":true,"api_error_status":null,"terminal_reason":"api_error","result":"No"}"#;
+        let after = |error: &str| {
+            let said = r#""message":{"id":"m","content":[{"type":"text","text":"Not logged in"}]}"#;
+            ended(&claude(), &format!("{{\"type\":\"assistant\",\"error\":\"{error}\",{said}}}\n{result}"), 1)
+        };
+        let message = "Not logged in".to_owned();
+        assert_eq!(
+            after("authentication_failed"),
+            AgentOutcome::Trouble(Trouble::NotAuthenticated { message })
+        );
+        let quota = AgentOutcome::Trouble(Trouble::QuotaExhausted { resets_at: None });
+        assert_eq!(after("billing_error"), quota);
+        assert!(matches!(after("unknown"), AgentOutcome::Crashed { .. }));
     }
 
     #[test]

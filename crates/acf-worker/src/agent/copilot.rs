@@ -11,7 +11,10 @@ use acf_core::receipt::Usage;
 use serde_json::Value;
 
 use super::Access;
-use super::stream::{gave_up, number, object, said, text, tool, trouble, verbatim};
+use super::stream::{gave_up, number, object, one_turn, said, text, tool, trouble, verbatim};
+
+/// How it says that it was given no token.
+const NO_CREDENTIALS: &str = "Error: No authentication information found";
 
 /// The agent `copilot`.
 #[derive(Debug)]
@@ -34,6 +37,10 @@ impl Agent for Copilot {
 
     fn program(&self) -> &Path {
         Path::new("copilot")
+    }
+
+    fn hides_version(&self) -> bool {
+        true
     }
 
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
@@ -65,8 +72,10 @@ impl Agent for Copilot {
                 vec![tool(text(&event, "/data/toolName").unwrap_or("tool"), event.pointer("/data/arguments"))]
             }
             Some("assistant.message") => {
-                let turn = AgentEvent::Usage(Usage { turns: 1, ..Usage::default() });
-                said(&event, "/data/content").into_iter().chain([turn]).collect()
+                // The last one, which calls for no tools, is counted with the result.
+                let calls = event.pointer("/data/toolRequests").and_then(Value::as_array);
+                let turn = calls.is_some_and(|calls| !calls.is_empty()).then(one_turn);
+                said(&event, "/data/content").into_iter().chain(turn).collect()
             }
             Some("model.call_final_result") if text(&event, "/data/result") == Some("transport_error") => {
                 let message = "it cannot be reached".to_owned();
@@ -78,6 +87,14 @@ impl Agent for Copilot {
             Some(_) if is_known(&event) => Vec::new(),
             _ => verbatim(line),
         }
+    }
+
+    fn parse_error(&self, line: &str) -> Vec<AgentEvent> {
+        if line.starts_with(NO_CREDENTIALS) {
+            let message = line.to_owned();
+            return vec![AgentEvent::Trouble(Trouble::NotAuthenticated { message })];
+        }
+        verbatim(line)
     }
 
     fn parse_report(&self, report: &str) -> Vec<AgentEvent> {
@@ -116,8 +133,9 @@ fn error(event: &Value) -> Vec<AgentEvent> {
 fn result(event: &Value) -> Vec<AgentEvent> {
     let session = text(event, "/sessionId").map(|id| AgentEvent::Session(id.to_owned()));
     // An error was told before, with its words.
-    let ended = (number(event, "/exitCode") == 0).then_some(AgentEvent::Finished { ok: true, message: None });
-    session.into_iter().chain(ended).collect()
+    let is_ok = number(event, "/exitCode") == 0;
+    let ended = is_ok.then(|| [AgentEvent::Finished { ok: true, message: None }, one_turn()]);
+    session.into_iter().chain(ended.into_iter().flatten()).collect()
 }
 
 #[cfg(test)]

@@ -13,10 +13,12 @@ use acf_core::receipt::Usage;
 use serde_json::Value;
 
 use super::Access;
-use super::stream::{gave_up, number, object, said, text, tool, trouble, verbatim};
+use super::stream::{gave_up, number, object, one_turn, said, text, tool, trouble, verbatim};
 
 const SETTINGS: &str = ".gemini/settings.json";
 const WITH_API_KEY: &str = r#"{"security":{"auth":{"selectedType":"gemini-api-key"}}}"#;
+/// How it says that the day's free requests are used up.
+const USED_UP: &str = "[API Error: You have exhausted your daily quota";
 /// Its exit code where it knows no way to sign in (`FatalAuthenticationError` in its sources).
 const NO_CREDENTIALS: i32 = 41;
 
@@ -52,6 +54,10 @@ impl Agent for Gemini {
         false
     }
 
+    fn hides_version(&self) -> bool {
+        true
+    }
+
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
         let mut args: Vec<String> = ["-y", "-o", "stream-json"].map(str::to_owned).into();
         let mut option = |name: &str, value: Option<&str>| {
@@ -78,7 +84,8 @@ impl Agent for Gemini {
             // The prompt, and what tools answer.
             (Some("message" | "tool_result"), _) => Vec::new(),
             (Some("tool_use"), _) => {
-                vec![tool(text(&event, "/tool_name").unwrap_or("tool"), event.get("parameters"))]
+                // It tells turns in no other way: each use of a tool is one, and so is its answer.
+                vec![tool(text(&event, "/tool_name").unwrap_or("tool"), event.get("parameters")), one_turn()]
             }
             (Some("error"), _) => said(&event, "/message"),
             (Some("result"), _) => result(&event),
@@ -121,9 +128,16 @@ fn result(event: &Value) -> Vec<AgentEvent> {
         vec![AgentEvent::Finished { ok: true, message: None }]
     } else {
         let words = text(event, "/error/message").unwrap_or("it ended with an error");
-        gave_up(trouble(status_in(words), words, None), words)
+        gave_up(trouble_of(words), words)
     };
-    [used].into_iter().chain(end).collect()
+    end.into_iter().chain([used]).collect()
+}
+
+fn trouble_of(words: &str) -> Option<Trouble> {
+    if words.starts_with(USED_UP) {
+        return Some(Trouble::QuotaExhausted { resets_at: None });
+    }
+    trouble(status_in(words), words, None)
 }
 
 /// Reads the status out of `[API Error: {…}]`; 0 where there is none.
@@ -161,6 +175,9 @@ mod tests {
     fn what_its_service_refuses_is_its_trouble() {
         let refused = ended(&gemini(), include_str!("recorded/gemini-401.jsonl"), 145);
         assert!(matches!(refused, AgentOutcome::Trouble(Trouble::NotAuthenticated { .. })), "{refused:?}");
+        let used_up = r#"{"type":"result","status":"error","error":{"message":"[API Error: You have exhausted your daily quota on this model.]\nPlease wait"}}"#;
+        let quota = AgentOutcome::Trouble(Trouble::QuotaExhausted { resets_at: None });
+        assert_eq!(ended(&gemini(), used_up, 173), quota);
         let none = gemini().judge(AgentExit::Exited(Some(41)), &Signals::default());
         assert!(matches!(none, AgentOutcome::Trouble(Trouble::NotAuthenticated { .. })), "{none:?}");
     }

@@ -18,6 +18,7 @@ mod roster;
 mod round;
 mod script;
 mod stream;
+mod trial;
 
 use std::io;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use roster::Roster;
 pub use round::{RoundReport, prepare, round};
 pub use script::Script;
 pub(crate) use script::{SCRIPT_AGENT, script_agent_main};
+pub use trial::try_out;
 
 /// Makes the agent that was chosen.
 ///

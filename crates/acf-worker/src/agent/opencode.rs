@@ -35,6 +35,10 @@ impl Agent for Opencode {
         Path::new("opencode")
     }
 
+    fn hides_version(&self) -> bool {
+        true
+    }
+
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
         let mut args: Vec<String> = ["run", "--format", "json", "--auto"].map(str::to_owned).into();
         let mut option = |name: &str, value: Option<&str>| {
@@ -64,7 +68,11 @@ impl Agent for Opencode {
                 vec![tool(text(&event, "/part/tool").unwrap_or("tool"), event.pointer("/part/state/input"))]
             }
             Some("text" | "reasoning") => said(&event, "/part/text"),
-            Some("step_finish") => vec![AgentEvent::Usage(used(&event))],
+            Some("step_finish") => {
+                let is_last = text(&event, "/part/reason") == Some("stop");
+                let ended = is_last.then_some(AgentEvent::Finished { ok: true, message: None });
+                ended.into_iter().chain([AgentEvent::Usage(used(&event))]).collect()
+            }
             Some("error") => error(&event),
             _ => verbatim(line),
         }

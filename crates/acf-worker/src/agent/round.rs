@@ -1,5 +1,6 @@
 //! Runs one round of an agent below a guard, and tells what came of it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -90,7 +91,8 @@ pub async fn round(
     }
     let tail = notes.tail.text();
     let outcome = match (exit, notes.over.take()) {
-        (AgentExit::Stopped, Some(trouble)) if !stop.is_cancelled() => AgentOutcome::Trouble(trouble),
+        // Whether it was quick enough to end by itself is chance.
+        (_, Some(trouble)) if !stop.is_cancelled() => AgentOutcome::Trouble(trouble),
         _ => with_last_words(agent.judge(exit, &notes.signals), &tail),
     };
     Ok(RoundReport {
@@ -181,6 +183,8 @@ struct Notes<'a> {
     priced: Usage,
     /// What was used without.
     unpriced: Usage,
+    /// What the turns used, until the agent tells it of all together.
+    turns: BTreeMap<String, Usage>,
     limits: AgentLimits,
     /// What the session had used before this round.
     before: Usage,
@@ -202,6 +206,7 @@ impl<'a> Notes<'a> {
             signals: Signals::default(),
             priced: Usage::default(),
             unpriced: Usage::default(),
+            turns: BTreeMap::new(),
             limits: AgentLimits::default(),
             before: Usage::default(),
             prices: &NO_PRICES,
@@ -224,17 +229,16 @@ impl<'a> Notes<'a> {
         self.signals.note(&event);
         let goes_on = match event {
             AgentEvent::Tool { .. } => true,
-            AgentEvent::Usage(usage) => usage != Usage::default(),
+            AgentEvent::Usage(usage) | AgentEvent::Turn { usage, .. } => usage != Usage::default(),
             _ => false,
         };
         self.has_acted |= goes_on;
-        if goes_on && self.over.is_none() {
-            self.over = passed(&self.limits, &self.used());
-            if let Some(trouble) = &self.over {
-                let told = format!("ended: {}", told(trouble));
-                self.say(&told);
-                self.enough.cancel();
-            }
+        // What an agent tells of its use at its end is no going on.
+        let goes_on = goes_on && self.signals.finished.is_none();
+        // The last dollar is the agent's own.
+        let is_spent = |budget| self.used().cost_usd.is_some_and(|cost| cost >= budget);
+        if goes_on && self.limits.budget_usd.is_some_and(is_spent) {
+            self.end(Trouble::OutOfBudget);
         }
         match event {
             AgentEvent::Text(text) => self.say(&text),
@@ -245,13 +249,32 @@ impl<'a> Notes<'a> {
                     self.say(&message);
                 }
             }
-            AgentEvent::Usage(usage) if usage.cost_usd.is_some() => self.priced += usage,
-            AgentEvent::Usage(usage) | AgentEvent::SessionUsage(usage) => self.unpriced += usage,
+            AgentEvent::Usage(usage) | AgentEvent::SessionUsage(usage) => {
+                self.turns.clear();
+                if usage.cost_usd.is_some() {
+                    self.priced += usage;
+                } else {
+                    self.unpriced += usage;
+                }
+            }
+            AgentEvent::Turn { id, usage } => drop(self.turns.insert(id, usage)),
             AgentEvent::Session(session) => self.session = Some(session),
             AgentEvent::About { version, model } => {
                 self.version = version.or(self.version.take());
                 self.model = model.or(self.model.take());
             }
+        }
+        if goes_on && self.limits.max_turns.is_some_and(|max| self.used().turns > u64::from(max)) {
+            self.end(Trouble::OutOfTurns);
+        }
+    }
+
+    /// Ends the round, as a limit was passed.
+    fn end(&mut self, passed: Trouble) {
+        if self.over.is_none() {
+            self.say(&format!("ended: {}", told(&passed)));
+            self.over = Some(passed);
+            self.enough.cancel();
         }
     }
 
@@ -272,9 +295,11 @@ impl<'a> Notes<'a> {
     /// for the whole round: agents tell it once, at the end.
     fn used(&self) -> Usage {
         let mut used = self.priced;
+        let mut unpriced = self.unpriced;
+        self.turns.values().for_each(|turn| unpriced += *turn);
         let model = self.model.as_deref().filter(|_| self.priced.cost_usd.is_none());
-        let estimate = model.and_then(|model| self.prices.estimate(model, &self.unpriced));
-        used += Usage { cost_usd: estimate, cost_is_estimated: estimate.is_some(), ..self.unpriced };
+        let estimate = model.and_then(|model| self.prices.estimate(model, &unpriced));
+        used += Usage { cost_usd: estimate, cost_is_estimated: estimate.is_some(), ..unpriced };
         used
     }
 
@@ -283,18 +308,6 @@ impl<'a> Notes<'a> {
             self.tail.push(line);
             (self.log)(line);
         }
-    }
-}
-
-/// Returns the limit that was passed, if one was. The last turn and the last dollar are the agent's own.
-fn passed(limits: &AgentLimits, used: &Usage) -> Option<Trouble> {
-    let turns_passed = limits.max_turns.is_some_and(|max| used.turns > u64::from(max));
-    let budget_spent =
-        limits.budget_usd.is_some_and(|budget| used.cost_usd.is_some_and(|cost| cost >= budget));
-    match (budget_spent, turns_passed) {
-        (true, _) => Some(Trouble::OutOfBudget),
-        (false, true) => Some(Trouble::OutOfTurns),
-        (false, false) => None,
     }
 }
 
@@ -352,6 +365,23 @@ mod tests {
     }
 
     #[test]
+    fn what_turns_used_counts_where_the_round_was_ended_before_it_told() {
+        let turn = |id: &str, input_tokens| AgentEvent::Turn {
+            id: id.into(),
+            usage: Usage { turns: 1, input_tokens, ..Usage::default() },
+        };
+        let told = Usage { turns: 2, input_tokens: 170, ..Usage::default() };
+        let turns = [turn("a", 90), turn("a", 100), turn("b", 60)];
+        let (used, _) = noted(AgentLimits::default(), &turns);
+        assert_eq!(used, Usage { turns: 2, input_tokens: 160, ..Usage::default() });
+        let (used, _) =
+            noted(AgentLimits::default(), &[turns.as_slice(), &[AgentEvent::Usage(told)]].concat());
+        assert_eq!(used, told);
+        let limits = AgentLimits { max_turns: Some(1), budget_usd: None };
+        assert_eq!(noted(limits, &turns).1, Some(Trouble::OutOfTurns));
+    }
+
+    #[test]
     fn the_tokens_of_a_session_count_once() {
         let mut log = |_: &str| {};
         let tokens = |input_tokens, output_tokens| Usage { input_tokens, output_tokens, ..Usage::default() };
@@ -377,7 +407,8 @@ mod tests {
             ended(budget, &[spent.as_slice(), &[million_out(None)]].concat()),
             Some(Trouble::OutOfBudget)
         );
-        assert_eq!(ended(budget, &[spent.as_slice(), &[finished]].concat()), None, "it has finished");
+        assert_eq!(ended(budget, &[spent.as_slice(), std::slice::from_ref(&finished)].concat()), None);
+        assert_eq!(ended(budget, &[&[finished], spent.as_slice()].concat()), None, "it has finished");
         assert_eq!(ended(budget, &[about("m"), tool.clone()]), None);
 
         let turns = AgentLimits { max_turns: Some(1), budget_usd: None };

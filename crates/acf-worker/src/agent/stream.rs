@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use acf_core::agent::{AgentEvent, Trouble};
+use acf_core::receipt::Usage;
 use serde_json::Value;
 
 /// The longest part of a tool's input that is shown.
@@ -43,6 +44,11 @@ pub(super) fn tool(name: &str, input: Option<&Value>) -> AgentEvent {
     let line = first.and_then(|text| text.lines().next()).unwrap_or_default();
     let line: String = line.chars().take(LONGEST_SUMMARY).collect();
     AgentEvent::Tool { summary: format!("{name} {line}").trim_end().to_owned() }
+}
+
+/// Tells of one more turn of the conversation with the model.
+pub(super) fn one_turn() -> AgentEvent {
+    AgentEvent::Usage(Usage { turns: 1, ..Usage::default() })
 }
 
 /// Returns what an HTTP status of the model's service means; `None` for one that only passes.

@@ -28,7 +28,11 @@ impl GitBench {
     /// Begins the part of the agent that works from now on.
     pub(super) fn begin_part(&mut self) {
         (self.session, self.session_usage, self.has_begun) = (None, Usage::default(), false);
-        self.parts.push(Part { agent: self.agent().name().to_owned(), ..Part::default() });
+        let agent = match self.with.versions.get(self.place) {
+            Some(Some(version)) => format!("{} {version}", self.agent().name()),
+            _ => self.agent().name().to_owned(),
+        };
+        self.parts.push(Part { agent, ..Part::default() });
     }
 
     fn used(&self) -> Usage {

@@ -13,7 +13,7 @@ use super::{Cli, NOTHING, WORK, factory, refusing, working};
 /// How long an agent may be silent that is to do something.
 const PATIENT: &str = "55s";
 /// How long one may be silent that would try again by itself for many minutes.
-const IMPATIENT: &str = "15s";
+const IMPATIENT: &str = "25s";
 
 /// One row of the table.
 struct Situation {
@@ -24,12 +24,21 @@ struct Situation {
     settings: Vec<(&'static str, &'static str)>,
     /// Whether nobody listens where the service should be.
     is_gone: bool,
+    /// Whether the CLI is given nothing to sign in with.
+    is_nobody: bool,
 }
 
 impl Situation {
     fn new(row: &'static str, conduct: Conduct) -> Self {
         let policy = PolicyFile::new().verify("grep -q hello hello.txt");
-        Self { row, conduct, policy, settings: vec![("AGENT_STALL_TIMEOUT", PATIENT)], is_gone: false }
+        Self {
+            row,
+            conduct,
+            policy,
+            settings: vec![("AGENT_STALL_TIMEOUT", PATIENT)],
+            is_gone: false,
+            is_nobody: false,
+        }
     }
 
     fn with(mut self, name: &'static str, value: &'static str) -> Self {
@@ -132,8 +141,16 @@ fn is_not_answered() -> Situation {
     Situation::new("no answer at all", Conduct { is_silent: true, ..Conduct::default() }).impatient()
 }
 
+fn has_no_credentials() -> Situation {
+    Situation { is_nobody: true, ..Situation::new("no credentials", refusing(ALWAYS, 401, 1)) }
+}
+
+fn has_no_quota() -> Situation {
+    Situation::new("no quota left", Conduct { is_exhausted: true, ..Conduct::default() }).impatient()
+}
+
 fn finds_nobody() -> Situation {
-    let situation = Situation::new("no connection", Conduct::default()).with("AGENT_TIMEOUT", "20s");
+    let situation = Situation::new("no connection", Conduct::default()).with("AGENT_TIMEOUT", "45s");
     Situation { is_gone: true, ..situation.impatient() }
 }
 
@@ -190,7 +207,10 @@ fn documented(row: &str, cli: Cli) -> Option<String> {
 #[track_caller]
 fn check(cli: Cli, situation: Situation) {
     let server = ModelServer::start(situation.conduct);
-    let Some(factory) = factory(cli, &server, &situation.policy) else { return };
+    let Some(mut factory) = factory(cli, &server, &situation.policy) else { return };
+    if situation.is_nobody {
+        factory = cli.credentials().iter().fold(factory, |factory, name| factory.without(name));
+    }
     let factory =
         situation.settings.iter().fold(factory, |factory, (name, value)| factory.with(name, *value));
     let _server = (!situation.is_gone).then_some(server);
@@ -227,8 +247,10 @@ situations! {
     fails_the_gate_always,
     leaves_a_process,
     writes_outside,
+    has_no_credentials,
     is_refused,
     is_forbidden,
+    has_no_quota,
     is_limited_once,
     is_limited_always,
     is_limited_for_long,
