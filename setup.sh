@@ -445,6 +445,7 @@ verb_test() {
 verb_bench() {
   prepare
   carry_out_plan
+  if have npm; then find_agents; fi
   exec tests/bench.sh "$@"
 }
 

@@ -3,13 +3,16 @@
 #
 #   tests/bench.sh [--json] [--programs DIR]     DIR holds a built acf and acf-worker; otherwise builds them
 #
+# Where ACF_AGENTS_BIN names the folder of the coding CLIs, as `./setup.sh bench` does, what acf adds around each
+# of them is measured too, with a scripted model server.
+#
 # It is no test: a missed aim is told as MISS and fails nothing. It exits with 1 only where something
 # could not be measured.
 set -euo pipefail
 export LC_ALL=C
 
 readonly LIST_ITEMS=10000
-readonly STARTS=21 LISTS=11 OVERHEADS=3
+readonly STARTS=21 LISTS=11 OVERHEADS=3 AGENT_ISSUES=5
 
 json=false programs=''
 while (($# > 0)); do
@@ -23,8 +26,12 @@ done
 
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 scratch=$(mktemp -d)
-idle_worker=''
+idle_worker='' model_server=''
 clean_up() {
+  if [[ -n $model_server ]]; then
+    exec {to_server}>&-
+    wait "$model_server" 2>/dev/null || true
+  fi
   if [[ -n $idle_worker ]]; then
     kill "$idle_worker" 2>/dev/null || true
     wait "$idle_worker" 2>/dev/null || true
@@ -178,6 +185,74 @@ measure_idle_worker() {
   record "idle acf-worker, resident" "$memory" MB 12
 }
 
+# Starts the model server, and leaves its address in `model_url`.
+start_model_server() {
+  cargo build --quiet --release --locked --package acf-tests --bin model-server
+  local target
+  target=$(cargo metadata --no-deps --format-version 1 --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+  mkfifo "$scratch/to-server" "$scratch/from-server"
+  "$target/release/model-server" 'date +%N > hello.txt' <"$scratch/to-server" >"$scratch/from-server" &
+  model_server=$!
+  # It ends when this end of the pipe is closed.
+  exec {to_server}>"$scratch/to-server"
+  read -r model_url <"$scratch/from-server"
+}
+
+# What each CLI is told of the model server, and of keys that open nothing.
+agent_settings() {
+  local home=$1
+  case $2 in
+    claude) echo IS_SANDBOX=1 ANTHROPIC_API_KEY=none ANTHROPIC_BASE_URL="$model_url" CLAUDE_MODEL=claude-sonnet-4-6 ;;
+    codex)
+      mkdir -p "$home/.codex"
+      printf 'model_provider = "scripted"\n[model_providers.scripted]\nname = "scripted"\nenv_key = "CODEX_API_KEY"\nwire_api = "responses"\nbase_url = "%s/v1"\n' "$model_url" >"$home/.codex/config.toml"
+      echo CODEX_API_KEY=none CODEX_MODEL=gpt-5-codex
+      ;;
+    copilot) echo COPILOT_PROVIDER_API_KEY=none COPILOT_PROVIDER_BASE_URL="$model_url/v1" COPILOT_OFFLINE=true COPILOT_MODEL=gpt-5-mini ;;
+    gemini) echo GEMINI_API_KEY=none GOOGLE_GEMINI_BASE_URL="$model_url" GEMINI_MODEL=gemini-2.5-flash ;;
+    opencode)
+      printf '{"provider":{"scripted":{"npm":"@ai-sdk/openai-compatible","options":{"baseURL":"%s/v1","apiKey":"{env:OPENAI_API_KEY}"},"models":{"m1":{}}}}}' "$model_url" >"$home/opencode.json"
+      echo OPENAI_API_KEY=none OPENCODE_CONFIG="$home/opencode.json" OPENCODE_MODEL=scripted/m1
+      ;;
+  esac
+}
+
+# The time of a run that is not spent in the agent's own process, the median of some issues.
+measure_agents() {
+  if [[ -z ${ACF_AGENTS_BIN:-} ]]; then
+    say "SKIPPED: what acf adds around the coding CLIs, as ACF_AGENTS_BIN is not set"
+    return 0
+  fi
+  start_model_server
+  local agent room settings more overhead
+  for agent in claude codex copilot gemini opencode; do
+    say "acf worker, $AGENT_ISSUES issues, $agent"
+    room=$scratch/$agent
+    mkdir -p "$room/home"
+    hermetic git init --quiet --bare --initial-branch=main "$room/remote.git"
+    printf 'commit refs/heads/main\ncommitter Bench <bench@example.invalid> 0 +0000\ndata 5\nFirst\n' |
+      hermetic git -C "$room/remote.git" fast-import --quiet
+    awk -v issues=$AGENT_ISSUES 'BEGIN { for (n = 1; n <= issues; n++) print "- [ ] Issue " n }' >"$room/TODO.md"
+    settings=("PATH=$ACF_AGENTS_BIN:$PATH" "HOME=$room/home" "AGENT=$agent" "PROJECT=$room/TODO.md"
+      "GIT_REPO_URL=$room/remote.git" "LOOP_WORK_DIR=$room/work")
+    read -r -a more <<<"$(agent_settings "$room/home" "$agent")"
+    settings+=("${more[@]}")
+    if ! hermetic env "${settings[@]}" "$programs/acf" worker --exit-when-idle >"$scratch/err" 2>&1; then
+      say "failed: AGENT=$agent acf worker"
+      tail -n 5 "$scratch/err" >&2
+    fi
+    overhead=$(hermetic env "${settings[@]}" "$programs/acf" runs --json 2>/dev/null | own_time | median)
+    record "overhead around $agent" "$overhead" ms
+  done
+}
+
+# The milliseconds of each run on standard input, JSON, that were not its agent's.
+own_time() {
+  grep -oE '"(agent_ms|duration_ms)": *[0-9]+' | tr -d ' "' | awk -F: '
+    $1 == "agent_ms" { agent = $2; waits = 1 }
+    $1 == "duration_ms" && waits { print $2 - agent; waits = 0 }'
+}
+
 measure_sizes() {
   local program aim
   for program in acf-worker acf; do
@@ -193,6 +268,7 @@ mkdir -p "$scratch/home"
 measure_starts
 measure_overhead
 measure_throughput
+measure_agents
 measure_idle_worker
 measure_sizes
 
