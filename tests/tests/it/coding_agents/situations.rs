@@ -13,7 +13,7 @@ use super::{Cli, NOTHING, WORK, factory, refusing, working};
 /// How long an agent may be silent that is to do something.
 const PATIENT: &str = "55s";
 /// How long one may be silent that would try again by itself for many minutes.
-const IMPATIENT: &str = "25s";
+const IMPATIENT: &str = "15s";
 
 /// One row of the table.
 struct Situation {
@@ -109,20 +109,8 @@ fn meets_a_500_once() -> Situation {
     Situation::new("500 once", refusing(1, 500, 1))
 }
 
-fn meets_a_500_always() -> Situation {
-    Situation::new("500 every time", refusing(ALWAYS, 500, 1)).impatient()
-}
-
-fn meets_a_503_once() -> Situation {
-    Situation::new("503 once", refusing(1, 503, 1))
-}
-
 fn meets_a_503_always() -> Situation {
     Situation::new("503 every time", refusing(ALWAYS, 503, 1)).impatient()
-}
-
-fn meets_a_529_once() -> Situation {
-    Situation::new("529 once", refusing(1, 529, 1))
 }
 
 fn meets_a_529_always() -> Situation {
@@ -255,10 +243,7 @@ situations! {
     is_limited_always,
     is_limited_for_long,
     meets_a_500_once,
-    meets_a_500_always,
-    meets_a_503_once,
     meets_a_503_always,
-    meets_a_529_once,
     meets_a_529_always,
     is_cut_off_once,
     is_cut_off_always,
