@@ -227,7 +227,7 @@ struct GitBench {
     work: Option<CommitId>,
     /// What the work changes.
     paths: BTreeSet<String>,
-    /// The files that had conflict markers when the agent was last asked to resolve them.
+    /// The files whose conflict markers the agent was asked to resolve, until it has.
     conflicts: Vec<String>,
     /// Whether the agent's directory holds the work as it was last rebased.
     directory_is_current: bool,
@@ -369,6 +369,7 @@ impl GitBench {
         if let Some(path) = self.conflicts.iter().find(|path| has_markers(&self.checkout.tree(), path)) {
             return Ok(Collected::Unpublishable(format!("there still are conflict markers in `{path}`")));
         }
+        self.conflicts.clear();
         if let Some(leak) = self.checkout.leak(&snapshot, &self.with.mask).await? {
             return Ok(Collected::Unpublishable(leak.to_string()));
         }

@@ -78,6 +78,26 @@ fn no_secret_comes_out_whichever_step_of_a_run_fails() {
 }
 
 #[test]
+fn secrets_of_an_env_file_are_kept_by_detached_workers_too() {
+    const CLOUD: &str = "canary-of-a-cloud-3c4d5e6f";
+    let factory = Factory::with_todo("- [ ] a\n  @sh printf %s \"$TOLD\" | rev > leak.txt\n")
+        .with("TOLD", CLOUD.chars().rev().collect::<String>())
+        .with("MAX_ATTEMPTS", "1");
+    let env_file = factory.sandbox().root().join("factory.env");
+    fs::write(&env_file, format!("AWS_SECRET_ACCESS_KEY={CLOUD}\n")).unwrap();
+    let factory = factory.with("FACTORY_ENV_FILE", env_file.to_str().unwrap());
+    factory.acf(&["workers", "1"]).done();
+    let run = factory.waits_for("a run", || factory.runs("TODO-1").pop());
+    factory.acf(&["stop", "--all"]).done();
+    assert_eq!(run["kind"], "unpublishable", "{run:#}");
+    fs::remove_file(env_file).unwrap();
+    let mut places = Canaries::new(&[CLOUD]).on_disk(factory.sandbox());
+    // What was found there was found in the objects of this machine's own mirror, which nobody pushes.
+    places.retain(|place| !place.contains("/work/mirrors/"));
+    assert_eq!(places, [""; 0]);
+}
+
+#[test]
 fn the_search_for_canaries_finds_them() {
     // Canaries of its own: the other tests watch the same machine.
     const IN_GIT: &str = "decoy-in-git";

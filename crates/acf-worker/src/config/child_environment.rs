@@ -11,7 +11,7 @@ use acf_core::mask::Mask;
 
 use super::sources::{Found, Layers, Origin};
 use super::tracker::Tracker;
-use super::variables::{self, FACTORY_ENV_FILE, Kind};
+use super::variables::{self, AGENT_ENV, FACTORY_ENV_FILE, Kind};
 
 /// Variables that begin like this belong to acf, its trackers, its remote or its cloud.
 pub(super) const PREFIXES: [&str; 9] =
@@ -83,6 +83,14 @@ pub fn for_worker(layers: &Layers) -> BTreeMap<String, String> {
         // The env file's values are in the environment now; reading it again could change them.
         if found.origin != Origin::Default && variable.name != FACTORY_ENV_FILE.name {
             environment.insert(variable.name.to_owned(), independent_of_place(layers, variable.kind, found));
+        }
+    }
+    // What acf does not use itself stands in the env file too: secrets that are to be masked, and what agents get.
+    let for_agents = layers.lookup(&AGENT_ENV).found.map(|found| found.value).unwrap_or_default();
+    let for_agents = for_agents.split(',').map(str::trim).filter(|name| !name.is_empty());
+    for name in variables::FOREIGN.iter().map(|foreign| foreign.name).chain(for_agents) {
+        if let Some(value) = layers.value(name) {
+            environment.entry(name.to_owned()).or_insert(value);
         }
     }
     environment
@@ -249,6 +257,20 @@ mod tests {
                 ("PROJECT", &at("TODO.md")),
             ])
         );
+    }
+
+    #[test]
+    fn a_worker_gets_what_the_env_file_holds_for_masking_and_for_agents() {
+        let (layers, _directory) = Place::new(&[("AWS_SESSION_TOKEN", "of the environment")])
+            .env_file(
+                "GITHUB_TOKEN=hunter22\nAWS_SESSION_TOKEN=of the file\nMY_KEY=k\nOTHER=o\nAGENT_ENV=MY_KEY\n",
+            )
+            .layers_and_directory();
+        let environment = for_worker(&layers);
+        assert_eq!(environment["GITHUB_TOKEN"], "hunter22");
+        assert_eq!(environment["AWS_SESSION_TOKEN"], "of the environment");
+        assert_eq!(environment["MY_KEY"], "k");
+        assert!(!environment.contains_key("OTHER"));
     }
 
     #[test]
