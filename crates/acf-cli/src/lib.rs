@@ -113,7 +113,7 @@ async fn dispatch(cli: &Cli, context: &Context, out: &mut Out) -> anyhow::Result
         Command::Config(args) => command::config::run(args, context, out),
         Command::Completions { shell } => command::completions::run(*shell, out),
         Command::TaskManager(tool) => command::task_manager::run(tool, context, out).await,
-        Command::Agent(tool) => command::agent::run(tool, context, out).await,
+        Command::Agent(args) => command::agent::run(&args.command, context, out).await,
     }
 }
 

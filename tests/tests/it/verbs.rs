@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use acf_tests::factory::Factory;
+use acf_tests::factory::{Factory, Told};
 use acf_tests::sandbox::Sandbox;
 use serde_json::{Value, json};
 
@@ -291,6 +291,24 @@ mod original_names {
         assert_eq!((told.code, told.stdout.as_str()), (Some(1), "told: --do $(this)\n"));
         let factory = factory.with("AGENT_COMMAND", "no-such-agent");
         assert_says(&factory.called("agent", &["init"]).refused(1), &["no-such-agent", "PATH"]);
+    }
+
+    #[test]
+    fn agent_is_a_verb_of_acf_too_and_takes_its_prompt_from_standard_input() {
+        let factory = Factory::with_todo("");
+        let agent = factory.program("agent", "case $1 in run) printf 'told: %s\\n' \"$2\";; esac");
+        let factory = factory.with("AGENT", "command").with("AGENT_COMMAND", agent);
+        let with_input = |text: &str| -> Told {
+            let prompt = factory.sandbox().root().join("prompt");
+            fs::write(&prompt, text).unwrap();
+            let mut command = factory.command("acf");
+            command.args(["agent", "run", "-"]).stdin(fs::File::open(&prompt).unwrap());
+            command.output().unwrap().into()
+        };
+        assert_says(&factory.acf(&["agent", "init"]).done().stderr, &["agent command is ready"]);
+        assert_eq!(factory.acf(&["agent", "run", "do it"]).done().stdout, "told: do it\n");
+        assert_eq!(with_input("one\ntwo").done().stdout, "told: one\ntwo\n");
+        assert_says(&with_input(" \n").refused(1), &["standard input holds no prompt"]);
     }
 
     #[test]
