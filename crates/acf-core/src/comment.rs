@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::claim::Claim;
 use crate::git_host::NewPullRequest;
 use crate::issue::{Status, label};
+use crate::money::money;
 use crate::receipt::Receipt;
 use crate::run::{Failure, Outcome, RunId, RunRecord, Target};
 use crate::tracker::Change;
@@ -238,7 +239,7 @@ pub fn agent_line(receipt: &Receipt) -> String {
 pub fn cost(usage: &crate::receipt::Usage) -> String {
     let Some(dollars) = usage.cost_usd else { return String::new() };
     let estimated = if usage.cost_is_estimated { " (estimated)" } else { "" };
-    format!("${dollars:.2}{estimated}")
+    format!("{}{estimated}", money(dollars))
 }
 
 /// Says in one line what the gate's commands showed; nothing where there is no gate.

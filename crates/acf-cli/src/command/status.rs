@@ -1,6 +1,7 @@
 //! `acf status`: pools and workers, and what they are doing.
 
 use acf_core::ledger;
+use acf_core::money::money;
 use acf_core::progress::Step;
 use acf_core::run::WorkerId;
 use acf_core::runtime::{Pool, WorkerState};
@@ -10,7 +11,7 @@ use serde::Serialize;
 use crate::args::{OutputArgs, StatusArgs};
 use crate::error::Exit;
 use crate::process::{Current, ProcessRuntime, Resting, Sight, Tally};
-use crate::ui::{Out, Table, elapsed, money, one_line};
+use crate::ui::{Out, Table, elapsed, one_line};
 
 /// How wide the text may be.
 const COLUMNS: usize = 80;

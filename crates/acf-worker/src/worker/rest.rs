@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use acf_core::claim::{ClaimError, ClaimStore, Survey, Version};
 use acf_core::ledger::{day, next_day, spent_on};
+use acf_core::money::money;
 use acf_core::run::{Failure, FailureKind, Outcome, RunRecord};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -111,7 +112,7 @@ impl Spending {
             let until = next_day(now);
             // Without what was spent: runs of others that end later would make it another reason.
             Rest {
-                why: format!("the day's budget of ${budget_usd:.2} is spent; waiting until {until}"),
+                why: format!("the day's budget of {} is spent; waiting until {until}", money(budget_usd)),
                 until,
             }
         }))
