@@ -210,10 +210,7 @@ fn receipt_table(receipt: &Receipt, record: &RunRecord, commit: Option<&str>) ->
 #[must_use]
 pub fn agent_line(receipt: &Receipt) -> String {
     let usage = receipt.usage;
-    let mut line = receipt.agent.clone();
-    if let Some(model) = &receipt.model {
-        let _ = write!(line, ", {model}");
-    }
+    let mut line = agents(receipt);
     match usage.turns {
         0 => {}
         1 => line.push_str(" · 1 turn"),
@@ -232,6 +229,20 @@ pub fn agent_line(receipt: &Receipt) -> String {
         None => {}
     }
     line
+}
+
+/// Names the agents of a run: `claude 2.1, sonnet`; where several took part, each with its own model:
+/// `claude 2.1 (sonnet), then codex`.
+fn agents(receipt: &Receipt) -> String {
+    if receipt.parts.is_empty() {
+        let model = receipt.model.as_ref().map(|model| format!(", {model}")).unwrap_or_default();
+        return format!("{}{model}", receipt.agent);
+    }
+    let parts = receipt.parts.iter().map(|part| match &part.model {
+        Some(model) => format!("{} ({model})", part.agent),
+        None => part.agent.clone(),
+    });
+    parts.collect::<Vec<_>>().join(", then ")
 }
 
 /// Says what something cost: `$0.31`, or `$0.31 (estimated)`; nothing where nobody knows.
@@ -290,7 +301,7 @@ mod tests {
 
     use super::*;
     use crate::issue::{Issue, Stage};
-    use crate::receipt::{CheckResult, Usage};
+    use crate::receipt::{CheckResult, Part, Usage};
     use crate::run::tests::{landed as landed_record, record};
     use crate::run::{FailureKind, WorkerId};
 
@@ -499,6 +510,27 @@ mod tests {
              does not count as an attempt; what was done is kept, and it will be tried again.\n"
         ));
         assert!(told.ends_with("Unassign\nTransition(PlanApproved)\n"));
+    }
+
+    #[test]
+    fn each_of_several_agents_is_named_with_its_own_model() {
+        let part = |agent: &str, model: Option<&str>| Part {
+            agent: agent.into(),
+            model: model.map(Into::into),
+            usage: Usage { turns: 7, cost_usd: Some(0.25), ..Usage::default() },
+            agent_ms: 0,
+        };
+        let parts = [
+            part("claude 2.1.331", Some("claude-sonnet-4-6")),
+            part("codex", Some("gpt-5-codex")),
+            part("command", None),
+        ];
+        let line = |parts| agent_line(&Receipt::default().by(parts));
+        assert_eq!(
+            line(&parts),
+            "claude 2.1.331 (claude-sonnet-4-6), then codex (gpt-5-codex), then command · 21 turns · $0.75"
+        );
+        assert_eq!(line(&parts[..1]), "claude 2.1.331, claude-sonnet-4-6 · 7 turns · $0.25");
     }
 
     #[test]
