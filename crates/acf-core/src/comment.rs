@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::claim::Claim;
 use crate::git_host::NewPullRequest;
 use crate::issue::{Status, label};
-use crate::money::money;
+use crate::money::cost;
 use crate::receipt::Receipt;
 use crate::run::{Failure, Outcome, RunId, RunRecord, Target};
 use crate::tracker::Change;
@@ -218,15 +218,11 @@ pub fn agent_line(receipt: &Receipt) -> String {
             let _ = write!(line, " · {turns} turns");
         }
     }
-    if usage.input_tokens + usage.output_tokens > 0 {
+    if usage.has_tokens() {
         let _ = write!(line, " · {} in, {} out", tokens(usage.input_tokens), tokens(usage.output_tokens));
     }
-    match usage.cost_usd {
-        Some(_) => {
-            let _ = write!(line, " · {}", cost(&usage));
-        }
-        None if usage.cost_is_unknown() => line.push_str(" · cost not known"),
-        None => {}
+    if let Some(cost) = cost(&usage) {
+        let _ = write!(line, " · {cost}");
     }
     line
 }
@@ -243,14 +239,6 @@ fn agents(receipt: &Receipt) -> String {
         None => part.agent.clone(),
     });
     parts.collect::<Vec<_>>().join(", then ")
-}
-
-/// Says what something cost: `$0.31`, or `$0.31 (estimated)`; nothing where nobody knows.
-#[must_use]
-pub fn cost(usage: &crate::receipt::Usage) -> String {
-    let Some(dollars) = usage.cost_usd else { return String::new() };
-    let estimated = if usage.cost_is_estimated { " (estimated)" } else { "" };
-    format!("{}{estimated}", money(dollars))
 }
 
 /// Says in one line what the gate's commands showed; nothing where there is no gate.
@@ -531,6 +519,24 @@ mod tests {
             "claude 2.1.331 (claude-sonnet-4-6), then codex (gpt-5-codex), then command · 21 turns · $0.75"
         );
         assert_eq!(line(&parts[..1]), "claude 2.1.331, claude-sonnet-4-6 · 7 turns · $0.25");
+    }
+
+    #[test]
+    fn a_part_whose_cost_nobody_knows_makes_the_cost_of_the_whole_a_lower_bound() {
+        let part = |agent: &str, usage| Part { agent: agent.into(), usage, ..Part::default() };
+        let priced = Usage { input_tokens: 5, cost_usd: Some(0.25), ..Usage::default() };
+        let unpriced = Usage { input_tokens: 5, ..Usage::default() };
+        let silent = Usage { cost_is_incomplete: true, ..Usage::default() };
+        let line = |parts: &[Part]| agent_line(&Receipt::default().by(parts));
+        assert_eq!(
+            line(&[part("claude", priced), part("codex", unpriced)]),
+            "claude, then codex · 10 in, 0 out · at least $0.25"
+        );
+        assert_eq!(
+            line(&[part("claude", priced), part("command", silent)]),
+            "claude, then command · 5 in, 0 out · at least $0.25"
+        );
+        assert_eq!(line(&[part("command", silent)]), "command · cost not known");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How sums of money are written, wherever people read them.
 
+use crate::receipt::Usage;
+
 /// Below this, cents say nothing.
 const CENT: f64 = 0.01;
 /// The least that four decimals can say.
@@ -19,9 +21,38 @@ pub fn money(usd: f64) -> String {
     }
 }
 
+/// Says what something cost, as far as anybody knows: `$0.31`, `$0.31 (estimated)`, `at least $0.31` where that
+/// is not all, `cost not known`; `None` where nothing was used that costs anything.
+#[must_use]
+pub fn cost(usage: &Usage) -> Option<String> {
+    let estimated = if usage.cost_is_estimated { " (estimated)" } else { "" };
+    match usage.cost_usd {
+        Some(dollars) if !usage.cost_is_unknown() => Some(format!("{}{estimated}", money(dollars))),
+        Some(dollars) if dollars > 0.0 => Some(format!("at least {}{estimated}", money(dollars))),
+        Some(_) => Some(NOT_KNOWN.to_owned()),
+        None => usage.cost_is_unknown().then(|| NOT_KNOWN.to_owned()),
+    }
+}
+
+const NOT_KNOWN: &str = "cost not known";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cost_says_how_far_it_is_known() {
+        let told = |cost_usd, cost_is_estimated, cost_is_incomplete| {
+            cost(&Usage { cost_usd, cost_is_estimated, cost_is_incomplete, ..Usage::default() })
+        };
+        assert_eq!(told(Some(0.314), false, false).as_deref(), Some("$0.31"));
+        assert_eq!(told(Some(0.314), true, false).as_deref(), Some("$0.31 (estimated)"));
+        assert_eq!(told(Some(0.314), true, true).as_deref(), Some("at least $0.31 (estimated)"));
+        assert_eq!(told(Some(0.0), false, false).as_deref(), Some("$0"));
+        assert_eq!(told(Some(0.0), false, true).as_deref(), Some("cost not known"));
+        assert_eq!(told(None, false, true).as_deref(), Some("cost not known"));
+        assert_eq!(told(None, false, false), None);
+    }
 
     #[test]
     fn only_nothing_is_written_as_nothing() {

@@ -334,8 +334,20 @@ mod costs {
         let (usage, shown, said) = cost(&factory);
         assert_eq!(usage["cost_usd"], Value::Null);
         assert_says(&shown, &["10 in, 5 out · cost not known"]);
+        assert_eq!(usage["cost_is_incomplete"], true);
         assert_says(&said.stderr, &["model unheard-of has no price"]);
         assert_says(&factory.acf(&["runs", "--by", "issue"]).done().stdout, &["TODO-1", "not known"]);
+    }
+
+    #[test]
+    fn of_an_agent_that_tells_nothing_are_not_known() {
+        let factory = Factory::with_todo("- [ ] a\n").agent("echo A > a.txt");
+        let (usage, shown, said) = cost(&factory);
+        assert_eq!((&usage["cost_usd"], &usage["cost_is_incomplete"]), (&Value::Null, &true.into()));
+        assert_says(&shown, &["agent    command · cost not known\n"]);
+        assert!(!said.stderr.contains("has no price"), "{}", said.stderr);
+        let sums = factory.acf(&["runs", "--by", "agent", "--json"]).done().json();
+        assert_eq!(sums[0]["cost_unknown"], 1);
     }
 
     #[test]
@@ -392,7 +404,14 @@ mod fallbacks {
         assert_eq!(receipt["agent"], "script 0.1.0, then command");
         assert_eq!(receipt["usage"]["cost_usd"], 0.5);
         let shown = factory.acf(&["runs", "TODO-1"]).done().stdout;
-        assert_says(&shown, &["    1. script 0.1.0 · 1 turn · 10 in, 20 out · $0.50\n", "    2. command\n"]);
+        assert_says(
+            &shown,
+            &[
+                "    1. script 0.1.0 · 1 turn · 10 in, 20 out · $0.50\n",
+                "    2. command · cost not known\n",
+                "· at least $0.50",
+            ],
+        );
         let sums = factory.acf(&["runs", "--by", "agent", "--json"]).done().json();
         assert_eq!((&sums[0]["of"], &sums[1]["of"]), (&"command".into(), &"script".into()));
         assert_eq!(sums[1]["cost_usd"], 0.5);

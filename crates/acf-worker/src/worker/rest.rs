@@ -10,6 +10,7 @@ use std::time::Duration;
 use acf_core::claim::{ClaimError, ClaimStore, Survey, Version};
 use acf_core::ledger::{day, next_day, spent_on};
 use acf_core::money::money;
+use acf_core::receipt::Usage;
 use acf_core::run::{Failure, FailureKind, Outcome, RunRecord};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -93,7 +94,7 @@ pub(super) struct Spending {
 #[derive(Clone, Debug)]
 struct Chain {
     tip: Version,
-    paid: BTreeMap<Date, f64>,
+    paid: BTreeMap<Date, Usage>,
 }
 
 impl Spending {
@@ -107,8 +108,9 @@ impl Spending {
     ) -> Result<Option<Rest>, ClaimError> {
         self.read_on(claims, survey).await?;
         let today = day(now);
-        let spent: f64 = self.lock().values().filter_map(|chain| chain.paid.get(&today)).sum();
-        Ok((spent >= budget_usd).then(|| {
+        let mut spent = Usage::default();
+        self.lock().values().filter_map(|chain| chain.paid.get(&today)).for_each(|paid| spent += *paid);
+        Ok((spent.cost_usd.unwrap_or(0.0) >= budget_usd).then(|| {
             let until = next_day(now);
             // Without what was spent: runs of others that end later would make it another reason.
             Rest {
