@@ -278,6 +278,17 @@ mod the_days_budget {
         let one = factory.acf(&["implement", "TODO-2"]);
         assert_eq!(one.code, Some(3), "{}", one.stderr);
         assert_says(&one.stderr, &["TODO-2 is not taken: the day's budget of $4.00 is spent"]);
+        let explain = |args: &[&str]| factory.acf(&[&["issues", "explain", "TODO-2"], args].concat()).done();
+        assert_says(
+            &explain(&[]).stdout,
+            &[
+                "TODO-2 \"a\" would not be taken",
+                "  ✔ attempt 1 of 1, no backoff\n  ✘ the day's budget of $4.00 is spent  → wait until ",
+            ],
+        );
+        let told = explain(&["--json"]).json();
+        let last = told["findings"].as_array().unwrap().last().unwrap();
+        assert_eq!((&told["eligible"], &last["ok"]), (&false.into(), &false.into()));
 
         factory.acf(&["workers", "1"]).done();
         factory.waits_for("the rest", || {
@@ -288,6 +299,10 @@ mod the_days_budget {
         factory.acf(&["stop", "--all"]).done();
 
         let factory = factory.with("FACTORY_BUDGET_USD_PER_DAY", "6");
+        assert_says(
+            &factory.acf(&["issues", "explain", "TODO-2"]).done().stdout,
+            &["would be taken", "✔ the day's budget of $6.00 is not spent: $5.00 spent\n"],
+        );
         factory.drain().done();
         assert_eq!(ends(&factory, "TODO-2"), ["landed"]);
     }
