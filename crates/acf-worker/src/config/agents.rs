@@ -99,7 +99,12 @@ fn agent(reader: &mut Reader<'_>, word: Word, is_first: bool) -> Option<AgentCho
         Word::Copilot => {
             let names = [&COPILOT_GITHUB_TOKEN, &COPILOT_PROVIDER_API_KEY];
             let mut access = access(Some(&COPILOT_MODEL), &names);
-            stand_in(&mut access, &COPILOT_GITHUB_TOKEN, secret(reader, &GH_TOKEN));
+            // It is the token that acf acts by, too: nothing that an agent should have without need.
+            let given = access.env.iter().map(|(name, _)| name.as_str());
+            let provider = reader.layers().environment().contains_key("COPILOT_PROVIDER_BASE_URL");
+            if !provider && !given.into_iter().any(signs_copilot_in) {
+                stand_in(&mut access, &COPILOT_GITHUB_TOKEN, secret(reader, &GH_TOKEN));
+            }
             AgentChoice::Copilot(access)
         }
         Word::Gemini => AgentChoice::Gemini(access(Some(&GEMINI_MODEL), &[&GEMINI_API_KEY])),
@@ -134,6 +139,12 @@ fn stand_in(access: &mut Access, variable: &Variable, value: Option<SecretString
     if let (false, Some(value)) = (access.env.iter().any(|(name, _)| name == variable.name), value) {
         access.env.push((variable.name.to_owned(), value));
     }
+}
+
+/// Tells whether copilot needs no token of GitHub where it has that variable: it is one, or it names another
+/// provider of models.
+fn signs_copilot_in(name: &str) -> bool {
+    matches!(name, "COPILOT_GITHUB_TOKEN" | "GH_TOKEN" | "GITHUB_TOKEN") || name.starts_with("COPILOT_PROVIDER_")
 }
 
 fn subscription(reader: &mut Reader<'_>) -> Option<Subscription> {
