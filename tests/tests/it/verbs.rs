@@ -369,6 +369,16 @@ mod workers {
     }
 
     #[test]
+    fn are_started_with_a_warning_where_agents_are_given_what_acf_acts_by() {
+        let factory = Factory::with_todo("").with("AGENT_ENV", "JIRA_TOKEN").with("JIRA_TOKEN", "canary-1");
+        for args in [&["worker", "--exit-when-idle"][..], &["workers", "1"]] {
+            let told = factory.acf(args).done().stderr;
+            assert_says(&told, &["warning: AGENT_ENV gives agents JIRA_TOKEN, which acf acts by"]);
+        }
+        factory.acf(&["stop", "--all"]).done();
+    }
+
+    #[test]
     fn are_not_started_where_their_settings_are_wrong() {
         let factory = Factory::with_todo("- [ ] a\n").with("MAX_ATTEMPTS", "none");
         for args in [&["workers", "2"][..], &["planners", "1"], &["add", "1"]] {

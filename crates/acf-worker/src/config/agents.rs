@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use super::child_environment::is_acted_by;
 use super::reader::Reader;
 use super::sources::Found;
 use super::variables::{
@@ -73,6 +74,9 @@ pub(super) fn read(reader: &mut Reader<'_>, needed: bool) -> Vec<AgentChoice> {
         reader.missing(&AGENT, format!("one of {}", AGENTS.join(", ")));
     }
     let words = reader.choices(&AGENT, WORDS).unwrap_or_default();
+    if needed {
+        warn_of_own(reader);
+    }
     let choices = words.iter().enumerate().map(|(n, word)| agent(reader, *word, n == 0));
     choices.collect::<Vec<_>>().into_iter().flatten().collect()
 }
@@ -135,6 +139,19 @@ fn further(reader: &Reader<'_>) -> Vec<(String, SecretString)> {
     names.into_iter().filter_map(value).collect()
 }
 
+/// Warns of variables that the operator gives to agents though acf acts by them: they are nobody's to see who can
+/// write an issue.
+fn warn_of_own(reader: &mut Reader<'_>) {
+    let given = further(reader).into_iter().map(|(name, _)| name);
+    let own: Vec<_> = given.filter(|name| is_acted_by(name)).collect();
+    if !own.is_empty() {
+        let own = own.join(", ");
+        reader.warn(format!(
+            "AGENT_ENV gives agents {own}, which acf acts by: so can whatever an issue makes them do"
+        ));
+    }
+}
+
 fn stand_in(access: &mut Access, variable: &Variable, value: Option<SecretString>) {
     if let (false, Some(value)) = (access.env.iter().any(|(name, _)| name == variable.name), value) {
         access.env.push((variable.name.to_owned(), value));
@@ -144,7 +161,8 @@ fn stand_in(access: &mut Access, variable: &Variable, value: Option<SecretString
 /// Tells whether copilot needs no token of GitHub where it has that variable: it is one, or it names another
 /// provider of models.
 fn signs_copilot_in(name: &str) -> bool {
-    matches!(name, "COPILOT_GITHUB_TOKEN" | "GH_TOKEN" | "GITHUB_TOKEN") || name.starts_with("COPILOT_PROVIDER_")
+    matches!(name, "COPILOT_GITHUB_TOKEN" | "GH_TOKEN" | "GITHUB_TOKEN")
+        || name.starts_with("COPILOT_PROVIDER_")
 }
 
 fn subscription(reader: &mut Reader<'_>) -> Option<Subscription> {

@@ -341,7 +341,8 @@ fn given(more: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn copilot_is_given_the_trackers_token_only_where_it_has_no_other_credential() {
-    let given = |more: &[(&str, &str)]| given(&[&[("AGENT", "copilot"), ("GH_TOKEN", "ghp_acf")], more].concat());
+    let given =
+        |more: &[(&str, &str)]| given(&[&[("AGENT", "copilot"), ("GH_TOKEN", "ghp_acf")], more].concat());
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(given(&[]), [pair("COPILOT_GITHUB_TOKEN", "ghp_acf")]);
     assert_eq!(given(&[("COPILOT_GITHUB_TOKEN", "ghp_own")]), [pair("COPILOT_GITHUB_TOKEN", "ghp_own")]);
@@ -352,6 +353,30 @@ fn copilot_is_given_the_trackers_token_only_where_it_has_no_other_credential() {
     assert_eq!(given(&[local]), [], "it sees that one of the environment, too");
     let further = [("GITHUB_TOKEN", "ghp_own"), ("AGENT_ENV", "GITHUB_TOKEN")];
     assert_eq!(given(&further), [pair("GITHUB_TOKEN", "ghp_own")]);
+}
+
+#[test]
+fn whoever_gives_agents_what_acf_acts_by_is_warned_by_name() {
+    let set = [
+        ("GIT_TOKEN", "t-git"),
+        ("JIRA_TOKEN", "t-jira"),
+        ("AWS_PROFILE", "shop"),
+        ("SSH_AUTH_SOCK", "/run/ssh"),
+        ("ANTHROPIC_API_KEY", "sk-1"),
+        ("NPM_TOKEN", "npm"),
+    ];
+    let warnings = |names: &str| loaded(with(&[set.as_slice(), &[("AGENT_ENV", names)]].concat())).warnings;
+    assert_eq!(
+        warnings("GIT_TOKEN,JIRA_TOKEN, NPM_TOKEN, AWS_PROFILE,GH_TOKEN,SSH_AUTH_SOCK"),
+        [
+            "AGENT_ENV gives agents AWS_PROFILE, GIT_TOKEN, JIRA_TOKEN, SSH_AUTH_SOCK, which acf acts by: so can \
+             whatever an issue makes them do"
+        ],
+        "GH_TOKEN is not set"
+    );
+    assert_eq!(warnings("ANTHROPIC_API_KEY,NPM_TOKEN"), Vec::<String>::new());
+    let looking = with(&[set.as_slice(), &[("AGENT_ENV", "GIT_TOKEN")]].concat()).layers();
+    assert_eq!(load(&looking, Need::Tracker).unwrap().warnings, Vec::<String>::new(), "no agent is started");
 }
 
 #[test]
@@ -370,7 +395,9 @@ fn the_tokens_of_a_claude_subscription_are_those_of_the_settings() {
         kind: Some("max".into()),
     };
     let least = Subscription { refresh_token: None, expires_at: None, kind: None, ..expected.clone() };
-    for (settings, expected) in [(&whole[..], Some(expected)), (&whole[..2], Some(least)), (&whole[..1], None)] {
+    for (settings, expected) in
+        [(&whole[..], Some(expected)), (&whole[..2], Some(least)), (&whole[..1], None)]
+    {
         match loaded(with(settings)).agent {
             Some(AgentChoice::Claude { subscription, .. }) => assert_eq!(subscription, expected),
             other => panic!("{other:?}"),
