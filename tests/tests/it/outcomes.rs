@@ -433,6 +433,31 @@ mod fallbacks {
     }
 
     #[test]
+    fn begin_the_next_issue_as_long_as_the_service_of_the_first_refuses() {
+        let factory = with_fallback(&[&["@rate-limit 7200"], &["@rate-limit 7200"]]);
+        let said = factory.drain().done();
+        assert_eq!(said.stderr.matches("`command` goes on").count(), 1, "{}", said.stderr);
+        let agent = |key| factory.runs(key)[0]["receipt"]["agent"].clone();
+        assert_eq!(
+            (agent("TODO-1"), agent("TODO-2")),
+            ("script 0.1.0, then command".into(), "command".into())
+        );
+    }
+
+    #[test]
+    fn are_shown_changes_in_which_every_secret_is_masked_before_they_are_cut() {
+        // With the secret in it, what was changed is too long for a prompt; without, it is not.
+        let secret = "k".repeat(400);
+        let write =
+            "@sh s=$(printf 'k%.0s' $(seq 400)); for n in $(seq 60); do echo \"$n $s\"; done > half.txt";
+        let factory = with_fallback(&[&[write, "@quota 7200"]]).with("GIT_TOKEN", secret);
+        factory.drain().done();
+        let prompt = std::fs::read_to_string(factory.sandbox().root().join("prompt")).unwrap();
+        assert_says(&prompt, &["\n+1 ***", "\n+60 ***"]);
+        assert!(!prompt.contains("kkkk") && !prompt.contains("more bytes]"), "{prompt}");
+    }
+
+    #[test]
     fn in_a_fix_round_are_told_what_is_to_be_mended() {
         let policy = PolicyFile::new().verify("test -e whole.txt || { echo error: no whole; exit 3; }");
         let factory = with_fallback_under(&policy, &[&["@write half.txt x", "@fix quota 7200"]]);

@@ -196,3 +196,6 @@ fn command(reader: &mut Reader<'_>) -> Option<(PathBuf, Vec<String>)> {
     };
     Some((program, args.to_vec()))
 }
+
+#[cfg(test)]
+mod tests;
