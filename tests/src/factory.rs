@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, binary};
+use crate::sandbox::{Sandbox, binary, search_path};
 
 /// How long anything that a test waits for may take.
 const PATIENCE: Duration = Duration::from_secs(75);
@@ -144,6 +144,19 @@ impl Factory {
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("write a script");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("make a script executable");
         path.display().to_string()
+    }
+
+    /// Makes a shell script the program of that name, whatever else goes by it on this machine.
+    ///
+    /// # Panics
+    /// Where the disk refuses, or PATH is no text.
+    #[must_use]
+    pub fn installed(self, name: &str, script: &str) -> Self {
+        let directory = self.sandbox.root().join("installed");
+        fs::create_dir_all(&directory).expect("make a directory for programs");
+        let _path = self.program(&format!("installed/{name}"), script);
+        let path = search_path().into_string().expect("PATH is text");
+        self.with("PATH", format!("{}:{path}", directory.display()))
     }
 
     /// Returns the sandbox.

@@ -1,5 +1,6 @@
 //! The command line of `acf`: its verbs, flags and help. Parsing only; the verbs' bodies are elsewhere.
 
+mod agent;
 mod fleet;
 mod issues;
 mod work;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use agent::{AgentArgs, AgentCommand, STDIN};
 pub use fleet::{AddArgs, LogsArgs, PoolArg, SizeArgs, StatusArgs, StopArgs};
 pub use issues::{
     AssignArgs, ClaimArgs, CommentArgs, ExplainArgs, IssuesArgs, IssuesCommand, ListArgs, ShowArgs,
@@ -16,7 +18,7 @@ pub use issues::{
 };
 pub use work::{DemoArgs, ImportArgs, IssueArgs, RunsArgs, SweepArgs, WorkerArgs};
 
-use crate::symlinks::{AgentCommand, TaskManagerCommand};
+use crate::symlinks::TaskManagerCommand;
 
 const OVERVIEW: &str = "\
 Examples:
@@ -158,6 +160,8 @@ pub enum Command {
     Runs(RunsArgs),
     /// Settle what dead workers left: their claims, and landed work not yet reported
     Sweep(SweepArgs),
+    /// Prepare the coding agent, or run it once in this directory
+    Agent(AgentArgs),
     /// Put the tokens of a Claude subscription into the file that --env-file names
     ImportClaudeCredentials(ImportArgs),
     /// Print every setting with its source, secrets masked
@@ -173,9 +177,6 @@ pub enum Command {
     /// The original `task-manager`, which keeps its own output.
     #[command(skip)]
     TaskManager(TaskManagerCommand),
-    /// The original `agent`.
-    #[command(skip)]
-    Agent(AgentCommand),
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl Context {
     /// [`Problems`], all at once.
     pub fn settings(&self, need: Need) -> anyhow::Result<Settings> {
         let settings = told(config::load(&self.layers, need))?;
-        settings.warnings.iter().for_each(|warning| crate::ui::say(format!("warning: {warning}")));
+        tell_warnings(&settings);
         Ok(settings)
     }
 
@@ -77,7 +77,8 @@ impl Context {
     /// # Errors
     /// As [`Context::runtime`].
     pub fn runtime_to_start(&self) -> anyhow::Result<(Factory, ProcessRuntime)> {
-        let (factory, _) = told(config::load_fleet(&self.layers))?;
+        let (factory, settings) = told(config::load_fleet(&self.layers))?;
+        tell_warnings(&settings);
         let runtime = self.runtime(&factory)?;
         Ok((factory, runtime))
     }
@@ -125,6 +126,10 @@ pub fn with_hint<T>(result: Result<T, StartError>) -> anyhow::Result<T> {
             }
         }
     }
+}
+
+fn tell_warnings(settings: &Settings) {
+    settings.warnings.iter().for_each(|warning| crate::ui::say(format!("warning: {warning}")));
 }
 
 fn told<T>(result: Result<T, Problems>) -> anyhow::Result<T> {

@@ -63,7 +63,12 @@ fn run(cli: &Cli) -> Exit {
 
 fn begin(cli: &Cli) -> anyhow::Result<(Context, tokio::runtime::Runtime)> {
     let directory = std::env::current_dir().context("cannot find the current directory")?;
-    let context = Context::new(&cli.global.settings, config::process_environment(), &directory);
+    let environment = config::process_environment();
+    if let Command::ImportClaudeCredentials(args) = &cli.command {
+        let env_file = cli.global.settings.env_file.as_deref();
+        command::import_claude_credentials::check_files(args, env_file, &environment)?;
+    }
+    let context = Context::new(&cli.global.settings, environment, &directory);
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -113,7 +118,7 @@ async fn dispatch(cli: &Cli, context: &Context, out: &mut Out) -> anyhow::Result
         Command::Config(args) => command::config::run(args, context, out),
         Command::Completions { shell } => command::completions::run(*shell, out),
         Command::TaskManager(tool) => command::task_manager::run(tool, context, out).await,
-        Command::Agent(tool) => command::agent::run(tool, context, out).await,
+        Command::Agent(args) => command::agent::run(&args.command, context, out).await,
     }
 }
 

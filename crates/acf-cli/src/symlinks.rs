@@ -13,7 +13,6 @@ use acf_core::issue::{IssueKey, Stage};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-pub use agent::AgentCommand;
 pub use task_manager::{TaskManagerCommand, TaskManagerVerb};
 
 use crate::args::{

@@ -8,4 +8,4 @@ mod text;
 pub use out::{Out, say, set_color};
 pub use progress::Progress;
 pub use table::Table;
-pub use text::{count, elapsed, harmless, money, one_line};
+pub use text::{count, elapsed, harmless, one_line};

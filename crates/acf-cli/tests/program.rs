@@ -171,3 +171,41 @@ fn tokens_that_are_missing_malformed_or_expired_are_told_and_change_nothing() {
         stderr(&output)
     );
 }
+
+#[test]
+fn tokens_are_imported_from_a_file_into_a_file_and_from_or_into_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    fs::write(at("tokens.json"), tokens(EXPIRES_AT)).unwrap();
+    fs::create_dir(at("directory")).unwrap();
+    assert!(Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    let told = |into: &str, from: &str| {
+        let mut command = called("acf", &home);
+        command.args(["import-claude-credentials", "--env-file", into, "--from", from]);
+        // A pipe that nobody closes: whoever reads from it waits.
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let output = command.stdin(reader).output().unwrap();
+        assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
+        stderr(&output).to_owned()
+    };
+    for (wrong, what) in [
+        ("directory", "a directory"),
+        ("pipe", "a pipe"),
+        ("socket", "a socket"),
+        ("/dev/stdin", "a pipe"),
+        ("/dev/null", "a device"),
+    ] {
+        let refusal = format!("error: {wrong} is {what}, and has to be a file\nhint: name ");
+        for told in [told(wrong, "tokens.json"), told("factory.env", wrong)] {
+            assert!(told.starts_with(&refusal), "{told}");
+        }
+    }
+    assert!(!at("factory.env").exists());
+    let output = called("acf", &home)
+        .env("FACTORY_ENV_FILE", "pipe")
+        .args(["import-claude-credentials", "--from", "tokens.json"])
+        .output()
+        .unwrap();
+    assert!(stderr(&output).starts_with("error: pipe is a pipe"), "{}", stderr(&output));
+}

@@ -255,6 +255,11 @@ pub trait Agent: Send + Sync {
         Vec::new()
     }
 
+    /// Tells whether it works without a model, so that it costs nothing where it tells no cost.
+    fn is_free(&self) -> bool {
+        false
+    }
+
     /// Tells whether a session can be resumed; if not, every round starts afresh.
     fn resumes(&self) -> bool {
         false
@@ -377,7 +382,7 @@ mod tests {
     fn an_agent_that_is_only_started_needs_nothing_begins_afresh_and_all_that_it_says_is_text() {
         assert!(Plain.files().is_empty());
         assert!(Plain.preparation().is_none());
-        assert!(!Plain.resumes());
+        assert!(!Plain.resumes() && !Plain.is_free());
         let line = r#"{"type":"result"}"#;
         assert_eq!(Plain.parse(line), [AgentEvent::Text(line.into())]);
     }

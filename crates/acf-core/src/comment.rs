@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::claim::Claim;
 use crate::git_host::NewPullRequest;
 use crate::issue::{Status, label};
+use crate::money::cost;
 use crate::receipt::Receipt;
 use crate::run::{Failure, Outcome, RunId, RunRecord, Target};
 use crate::tracker::Change;
@@ -209,10 +210,7 @@ fn receipt_table(receipt: &Receipt, record: &RunRecord, commit: Option<&str>) ->
 #[must_use]
 pub fn agent_line(receipt: &Receipt) -> String {
     let usage = receipt.usage;
-    let mut line = receipt.agent.clone();
-    if let Some(model) = &receipt.model {
-        let _ = write!(line, ", {model}");
-    }
+    let mut line = agents(receipt);
     match usage.turns {
         0 => {}
         1 => line.push_str(" · 1 turn"),
@@ -220,25 +218,27 @@ pub fn agent_line(receipt: &Receipt) -> String {
             let _ = write!(line, " · {turns} turns");
         }
     }
-    if usage.input_tokens + usage.output_tokens > 0 {
+    if usage.has_tokens() {
         let _ = write!(line, " · {} in, {} out", tokens(usage.input_tokens), tokens(usage.output_tokens));
     }
-    match usage.cost_usd {
-        Some(_) => {
-            let _ = write!(line, " · {}", cost(&usage));
-        }
-        None if usage.cost_is_unknown() => line.push_str(" · cost not known"),
-        None => {}
+    if let Some(cost) = cost(&usage) {
+        let _ = write!(line, " · {cost}");
     }
     line
 }
 
-/// Says what something cost: `$0.31`, or `$0.31 (estimated)`; nothing where nobody knows.
-#[must_use]
-pub fn cost(usage: &crate::receipt::Usage) -> String {
-    let Some(dollars) = usage.cost_usd else { return String::new() };
-    let estimated = if usage.cost_is_estimated { " (estimated)" } else { "" };
-    format!("${dollars:.2}{estimated}")
+/// Names the agents of a run: `claude 2.1, sonnet`; where several took part, each with its own model:
+/// `claude 2.1 (sonnet), then codex`.
+fn agents(receipt: &Receipt) -> String {
+    if receipt.parts.is_empty() {
+        let model = receipt.model.as_ref().map(|model| format!(", {model}")).unwrap_or_default();
+        return format!("{}{model}", receipt.agent);
+    }
+    let parts = receipt.parts.iter().map(|part| match &part.model {
+        Some(model) => format!("{} ({model})", part.agent),
+        None => part.agent.clone(),
+    });
+    parts.collect::<Vec<_>>().join(", then ")
 }
 
 /// Says in one line what the gate's commands showed; nothing where there is no gate.
@@ -289,7 +289,7 @@ mod tests {
 
     use super::*;
     use crate::issue::{Issue, Stage};
-    use crate::receipt::{CheckResult, Usage};
+    use crate::receipt::{CheckResult, Part, Usage};
     use crate::run::tests::{landed as landed_record, record};
     use crate::run::{FailureKind, WorkerId};
 
@@ -498,6 +498,45 @@ mod tests {
              does not count as an attempt; what was done is kept, and it will be tried again.\n"
         ));
         assert!(told.ends_with("Unassign\nTransition(PlanApproved)\n"));
+    }
+
+    #[test]
+    fn each_of_several_agents_is_named_with_its_own_model() {
+        let part = |agent: &str, model: Option<&str>| Part {
+            agent: agent.into(),
+            model: model.map(Into::into),
+            usage: Usage { turns: 7, cost_usd: Some(0.25), ..Usage::default() },
+            agent_ms: 0,
+        };
+        let parts = [
+            part("claude 2.1.331", Some("claude-sonnet-4-6")),
+            part("codex", Some("gpt-5-codex")),
+            part("command", None),
+        ];
+        let line = |parts| agent_line(&Receipt::default().by(parts));
+        assert_eq!(
+            line(&parts),
+            "claude 2.1.331 (claude-sonnet-4-6), then codex (gpt-5-codex), then command · 21 turns · $0.75"
+        );
+        assert_eq!(line(&parts[..1]), "claude 2.1.331, claude-sonnet-4-6 · 7 turns · $0.25");
+    }
+
+    #[test]
+    fn a_part_whose_cost_nobody_knows_makes_the_cost_of_the_whole_a_lower_bound() {
+        let part = |agent: &str, usage| Part { agent: agent.into(), usage, ..Part::default() };
+        let priced = Usage { input_tokens: 5, cost_usd: Some(0.25), ..Usage::default() };
+        let unpriced = Usage { input_tokens: 5, ..Usage::default() };
+        let silent = Usage { cost_is_incomplete: true, ..Usage::default() };
+        let line = |parts: &[Part]| agent_line(&Receipt::default().by(parts));
+        assert_eq!(
+            line(&[part("claude", priced), part("codex", unpriced)]),
+            "claude, then codex · 10 in, 0 out · at least $0.25"
+        );
+        assert_eq!(
+            line(&[part("claude", priced), part("command", silent)]),
+            "claude, then command · 5 in, 0 out · at least $0.25"
+        );
+        assert_eq!(line(&[part("command", silent)]), "command · cost not known");
     }
 
     #[test]

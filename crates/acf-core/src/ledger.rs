@@ -36,7 +36,7 @@ pub struct Sum {
     /// What their agents used.
     #[serde(flatten)]
     pub usage: Usage,
-    /// How many of the runs used tokens of which nobody knows the cost.
+    /// Of how many of the runs nobody knows what all of it cost.
     pub cost_unknown: u32,
     /// Time spent inside agents.
     pub agent_ms: u64,
@@ -69,11 +69,13 @@ pub fn sums<'a>(records: impl IntoIterator<Item = &'a RunRecord>, by: By) -> Vec
     sums.into_values().collect()
 }
 
-/// Returns what the runs cost that ended on that day, in US dollars, as far as it is known.
+/// Returns what the runs used that ended on that day.
 #[must_use]
-pub fn spent_on<'a>(day_of: Date, records: impl IntoIterator<Item = &'a RunRecord>) -> f64 {
+pub fn spent_on<'a>(day_of: Date, records: impl IntoIterator<Item = &'a RunRecord>) -> Usage {
+    let mut spent = Usage::default();
     let on_the_day = records.into_iter().filter(|record| day(record.ended_at) == day_of);
-    on_the_day.filter_map(|record| record.receipt.usage.cost_usd).sum()
+    on_the_day.for_each(|record| spent += record.receipt.usage);
+    spent
 }
 
 /// Returns the day of a moment, in UTC.
@@ -138,11 +140,25 @@ mod tests {
     }
 
     #[test]
+    fn a_run_of_which_nobody_knows_what_a_part_cost_counts_as_one_of_unknown_cost() {
+        let tokens = Usage { output_tokens: 7, ..Usage::default() };
+        let mixed = by_agents(landed(10), &[("claude 2.1", cost(0.5)), ("codex", tokens)]);
+        for (by, expected) in [(By::Day, vec![1]), (By::Issue, vec![1]), (By::Agent, vec![0, 1])] {
+            let counts: Vec<_> = sums([&mixed], by).iter().map(|sum| sum.cost_unknown).collect();
+            assert_eq!(counts, expected);
+        }
+    }
+
+    #[test]
     fn a_days_spending_is_that_of_the_runs_that_ended_on_it() {
         let at = |secs| Timestamp::from_second(secs).unwrap();
-        assert_eq!(spent_on(day(at(0)), &records()), 0.5);
-        assert_eq!(spent_on(day(at(DAY)), &records()), 1.25);
-        assert_eq!(spent_on(day(at(-1)), &records()), 0.0);
+        let spent = |secs| {
+            let spent = spent_on(day(at(secs)), &records());
+            (spent.cost_usd, spent.cost_is_unknown())
+        };
+        assert_eq!(spent(0), (Some(0.5), false));
+        assert_eq!(spent(DAY), (Some(1.25), true), "one of them has a cost that nobody knows");
+        assert_eq!(spent(-1), (None, false));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod issue;
 pub mod issue_run;
 pub mod ledger;
 pub mod mask;
+pub mod money;
 pub mod policy;
 pub mod prices;
 pub mod progress;

@@ -76,11 +76,12 @@ impl Prices {
         known(model).or_else(|| known(bare)).or_else(|| known(without_date(bare)))
     }
 
-    /// Estimates what that usage cost, in US dollars; `None` where the model's price is not known. Prices
-    /// are those of the table, so dearer tiers for long prompts are not seen.
+    /// Estimates what that usage cost, in US dollars; `None` where the model's price is not known, or no tokens
+    /// were told: nothing told is not nothing used. Prices are those of the table, so dearer tiers for long
+    /// prompts are not seen.
     #[must_use]
     pub fn estimate(&self, model: &str, usage: &Usage) -> Option<f64> {
-        let price = self.of(model)?;
+        let price = self.of(model).filter(|_| usage.has_tokens())?;
         let cached = usage.cached_tokens.min(usage.input_tokens);
         let fresh = usage.input_tokens - cached;
         #[expect(clippy::cast_precision_loss, reason = "nobody uses 2^53 tokens")]
@@ -126,6 +127,11 @@ mod tests {
         assert_eq!(prices.estimate("with-cache", &usage(3_000_000, 2_000_000, 100_000)), Some(4.0));
         assert_eq!(prices.estimate("plain", &usage(3_000_000, 2_000_000, 100_000)), Some(7.0));
         assert_eq!(prices.estimate("plain", &usage(1, 5, 0)), Some(0.000_002), "no more than were read");
+    }
+
+    #[test]
+    fn no_tokens_have_no_estimate() {
+        assert_eq!(table().estimate("plain", &usage(0, 0, 0)), None);
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct Usage {
     /// Whether any of the cost is acf's estimate from a price table.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cost_is_estimated: bool,
+    /// Whether nobody knows what some of this cost, so that it cost more than `cost_usd` says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cost_is_incomplete: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -42,10 +45,16 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Usage {
-    /// Tells whether tokens were used of which nobody knows the cost.
+    /// Tells whether nobody knows what all of this cost, or some of it.
     #[must_use]
     pub fn cost_is_unknown(&self) -> bool {
-        self.cost_usd.is_none() && self.input_tokens + self.output_tokens > 0
+        self.cost_is_incomplete || self.cost_usd.is_none() && self.has_tokens()
+    }
+
+    /// Tells whether any token was used, as far as anybody told.
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        self.input_tokens + self.output_tokens > 0
     }
 }
 
@@ -54,6 +63,8 @@ impl Eq for Usage {}
 
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, more: Self) {
+        // Asked of each by itself: the cost of the one says nothing of the other's tokens.
+        self.cost_is_incomplete = self.cost_is_unknown() || more.cost_is_unknown();
         self.turns += more.turns;
         self.input_tokens += more.input_tokens;
         self.cached_tokens += more.cached_tokens;
@@ -161,12 +172,22 @@ mod tests {
         };
         let mut sum = used(1, 10, 3);
         sum += used(2, 5, 1);
-        assert_eq!(sum, Usage { cached_tokens: 2, ..used(3, 15, 4) });
+        assert_eq!(sum, Usage { cached_tokens: 2, cost_is_incomplete: true, ..used(3, 15, 4) });
         assert!(sum.cost_is_unknown());
         sum += Usage { cost_usd: Some(0.25), ..Usage::default() };
         assert!(!sum.cost_is_estimated);
         sum += Usage { cost_usd: Some(0.5), cost_is_estimated: true, ..Usage::default() };
         assert_eq!((sum.cost_usd, sum.cost_is_estimated), (Some(0.75), true));
+        assert!(sum.cost_is_unknown(), "the cost of other tokens is not that of the first");
+    }
+
+    #[test]
+    fn what_has_a_cost_throughout_is_known() {
+        let mut sum = Usage::default();
+        for cost in [0.25, 0.5] {
+            sum += Usage { input_tokens: 10, cost_usd: Some(cost), ..Usage::default() };
+        }
+        assert!(!sum.cost_is_unknown() && !Usage::default().cost_is_unknown());
     }
 
     #[test]

@@ -81,6 +81,7 @@ fn run(request: Request) -> ExitCode {
         Ok(settings) => settings,
         Err(problems) => return fail(&problems.to_string(), 2),
     };
+    settings.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
     let ended = tokio.block_on(async {
         match request {
             Request::Work(errand) => foreground::work(&settings, &environment, errand).await.map(|_| ()),
@@ -96,9 +97,11 @@ fn run(request: Request) -> ExitCode {
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {
-    #[expect(clippy::print_stderr, reason = "the last word of a program that has no log yet")]
-    {
-        eprintln!("error: {message}");
-    }
+    say(&format!("error: {message}"));
     ExitCode::from(code)
+}
+
+#[expect(clippy::print_stderr, reason = "the words of a program that has no log yet, or no longer")]
+fn say(message: &str) {
+    eprintln!("{message}");
 }

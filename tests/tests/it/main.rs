@@ -21,6 +21,7 @@ mod runtime_contract;
 mod sandbox;
 mod secrets;
 mod service;
+mod stand_ins;
 mod todo_in_repository;
 mod tracker_contract;
 mod verbs;

@@ -278,6 +278,17 @@ mod the_days_budget {
         let one = factory.acf(&["implement", "TODO-2"]);
         assert_eq!(one.code, Some(3), "{}", one.stderr);
         assert_says(&one.stderr, &["TODO-2 is not taken: the day's budget of $4.00 is spent"]);
+        let explain = |args: &[&str]| factory.acf(&[&["issues", "explain", "TODO-2"], args].concat()).done();
+        assert_says(
+            &explain(&[]).stdout,
+            &[
+                "TODO-2 \"a\" would not be taken",
+                "  ✔ attempt 1 of 1, no backoff\n  ✘ the day's budget of $4.00 is spent  → wait until ",
+            ],
+        );
+        let told = explain(&["--json"]).json();
+        let last = told["findings"].as_array().unwrap().last().unwrap();
+        assert_eq!((&told["eligible"], &last["ok"]), (&false.into(), &false.into()));
 
         factory.acf(&["workers", "1"]).done();
         factory.waits_for("the rest", || {
@@ -288,6 +299,10 @@ mod the_days_budget {
         factory.acf(&["stop", "--all"]).done();
 
         let factory = factory.with("FACTORY_BUDGET_USD_PER_DAY", "6");
+        assert_says(
+            &factory.acf(&["issues", "explain", "TODO-2"]).done().stdout,
+            &["would be taken", "✔ the day's budget of $6.00 is not spent: $5.00 spent\n"],
+        );
         factory.drain().done();
         assert_eq!(ends(&factory, "TODO-2"), ["landed"]);
     }
@@ -334,8 +349,20 @@ mod costs {
         let (usage, shown, said) = cost(&factory);
         assert_eq!(usage["cost_usd"], Value::Null);
         assert_says(&shown, &["10 in, 5 out · cost not known"]);
+        assert_eq!(usage["cost_is_incomplete"], true);
         assert_says(&said.stderr, &["model unheard-of has no price"]);
         assert_says(&factory.acf(&["runs", "--by", "issue"]).done().stdout, &["TODO-1", "not known"]);
+    }
+
+    #[test]
+    fn of_an_agent_that_tells_nothing_are_not_known() {
+        let factory = Factory::with_todo("- [ ] a\n").agent("echo A > a.txt");
+        let (usage, shown, said) = cost(&factory);
+        assert_eq!((&usage["cost_usd"], &usage["cost_is_incomplete"]), (&Value::Null, &true.into()));
+        assert_says(&shown, &["agent    command · cost not known\n"]);
+        assert!(!said.stderr.contains("has no price"), "{}", said.stderr);
+        let sums = factory.acf(&["runs", "--by", "agent", "--json"]).done().json();
+        assert_eq!(sums[0]["cost_unknown"], 1);
     }
 
     #[test]
@@ -392,10 +419,42 @@ mod fallbacks {
         assert_eq!(receipt["agent"], "script 0.1.0, then command");
         assert_eq!(receipt["usage"]["cost_usd"], 0.5);
         let shown = factory.acf(&["runs", "TODO-1"]).done().stdout;
-        assert_says(&shown, &["    1. script 0.1.0 · 1 turn · 10 in, 20 out · $0.50\n", "    2. command\n"]);
+        assert_says(
+            &shown,
+            &[
+                "    1. script 0.1.0 · 1 turn · 10 in, 20 out · $0.50\n",
+                "    2. command · cost not known\n",
+                "· at least $0.50",
+            ],
+        );
         let sums = factory.acf(&["runs", "--by", "agent", "--json"]).done().json();
         assert_eq!((&sums[0]["of"], &sums[1]["of"]), (&"command".into(), &"script".into()));
         assert_eq!(sums[1]["cost_usd"], 0.5);
+    }
+
+    #[test]
+    fn begin_the_next_issue_as_long_as_the_service_of_the_first_refuses() {
+        let factory = with_fallback(&[&["@rate-limit 7200"], &["@rate-limit 7200"]]);
+        let said = factory.drain().done();
+        assert_eq!(said.stderr.matches("`command` goes on").count(), 1, "{}", said.stderr);
+        let agent = |key| factory.runs(key)[0]["receipt"]["agent"].clone();
+        assert_eq!(
+            (agent("TODO-1"), agent("TODO-2")),
+            ("script 0.1.0, then command".into(), "command".into())
+        );
+    }
+
+    #[test]
+    fn are_shown_changes_in_which_every_secret_is_masked_before_they_are_cut() {
+        // With the secret in it, what was changed is too long for a prompt; without, it is not.
+        let secret = "k".repeat(400);
+        let write =
+            "@sh s=$(printf 'k%.0s' $(seq 400)); for n in $(seq 60); do echo \"$n $s\"; done > half.txt";
+        let factory = with_fallback(&[&[write, "@quota 7200"]]).with("GIT_TOKEN", secret);
+        factory.drain().done();
+        let prompt = std::fs::read_to_string(factory.sandbox().root().join("prompt")).unwrap();
+        assert_says(&prompt, &["\n+1 ***", "\n+60 ***"]);
+        assert!(!prompt.contains("kkkk") && !prompt.contains("more bytes]"), "{prompt}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use acf_tests::factory::Factory;
+use acf_tests::factory::{Factory, Told};
 use acf_tests::sandbox::Sandbox;
 use serde_json::{Value, json};
 
@@ -294,6 +294,24 @@ mod original_names {
     }
 
     #[test]
+    fn agent_is_a_verb_of_acf_too_and_takes_its_prompt_from_standard_input() {
+        let factory = Factory::with_todo("");
+        let agent = factory.program("agent", "case $1 in run) printf 'told: %s\\n' \"$2\";; esac");
+        let factory = factory.with("AGENT", "command").with("AGENT_COMMAND", agent);
+        let with_input = |text: &str| -> Told {
+            let prompt = factory.sandbox().root().join("prompt");
+            fs::write(&prompt, text).unwrap();
+            let mut command = factory.command("acf");
+            command.args(["agent", "run", "-"]).stdin(fs::File::open(&prompt).unwrap());
+            command.output().unwrap().into()
+        };
+        assert_says(&factory.acf(&["agent", "init"]).done().stderr, &["agent command is ready"]);
+        assert_eq!(factory.acf(&["agent", "run", "do it"]).done().stdout, "told: do it\n");
+        assert_eq!(with_input("one\ntwo").done().stdout, "told: one\ntwo\n");
+        assert_says(&with_input(" \n").refused(1), &["standard input holds no prompt"]);
+    }
+
+    #[test]
     fn factory_looks_after_workers() {
         let factory = Factory::with_todo("- [ ] a\n");
         let told = factory.called("factory", &["status", "--json"]).done().json();
@@ -348,6 +366,16 @@ mod workers {
         let runs = factory.runs("TODO-4");
         assert_eq!(runs[0]["outcome"], "interrupted");
         fs::remove_dir_all(factory.sandbox().root().join("work")).unwrap();
+    }
+
+    #[test]
+    fn are_started_with_a_warning_where_agents_are_given_what_acf_acts_by() {
+        let factory = Factory::with_todo("").with("AGENT_ENV", "JIRA_TOKEN").with("JIRA_TOKEN", "canary-1");
+        for args in [&["worker", "--exit-when-idle"][..], &["workers", "1"]] {
+            let told = factory.acf(args).done().stderr;
+            assert_says(&told, &["warning: AGENT_ENV gives agents JIRA_TOKEN, which acf acts by"]);
+        }
+        factory.acf(&["stop", "--all"]).done();
     }
 
     #[test]

@@ -137,6 +137,9 @@ fn help_of_every_verb() {
         &["stop"],
         &["runs"],
         &["sweep"],
+        &["agent"],
+        &["agent", "init"],
+        &["agent", "run"],
         &["config"],
         &["completions"],
     ];

@@ -1,7 +1,9 @@
 //! `acf import-claude-credentials`: puts the tokens of a Claude subscription into a file of variables.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use acf_worker::config::env_file;
@@ -46,13 +48,10 @@ pub fn run(
     context: &Context,
     out: &mut Out,
 ) -> anyhow::Result<Exit> {
-    let settings = context.environment().get("FACTORY_ENV_FILE").map(PathBuf::from);
-    let into = env_file.map(Path::to_owned).or(settings).filter(|path| !path.as_os_str().is_empty());
+    let into = target(env_file, context.environment());
     let into = into.ok_or_else(|| anyhow::anyhow!("no file to put the tokens into")).hint(NAME_FILE)?;
-    let from = match &args.from {
-        Some(from) => from.clone(),
-        None => home(context)?.join(CREDENTIALS),
-    };
+    let from = source(args, context.environment());
+    let from = from.ok_or_else(|| anyhow::anyhow!("HOME is not set")).hint("name the file with --from")?;
     let tokens = read(&from)?;
     let expires_at = Timestamp::from_millisecond(tokens.expires_at)
         .with_context(|| format!("{} says no time at which the access token expires", from.display()))
@@ -80,9 +79,46 @@ pub fn run(
     Ok(Exit::Done)
 }
 
-fn home(context: &Context) -> anyhow::Result<PathBuf> {
-    let home = context.environment().get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    home.ok_or_else(|| anyhow::anyhow!("HOME is not set")).hint("name the file with --from")
+/// Refuses what is there and is no file: a pipe or a terminal would be waited for, and none of them can be replaced.
+/// To be called before anything reads the settings, as those are in the same file.
+///
+/// # Errors
+/// When either of the two files is something else.
+pub fn check_files(
+    args: &ImportArgs,
+    env_file: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    regular(target(env_file, environment)).hint(NAME_FILE)?;
+    regular(source(args, environment)).hint("name the file with --from")
+}
+
+fn regular(path: Option<PathBuf>) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    // What is not there, or cannot be looked at, is told by whoever opens it.
+    let Ok(found) = fs::metadata(&path).map(|metadata| metadata.file_type()) else { return Ok(()) };
+    let what = if found.is_file() {
+        return Ok(());
+    } else if found.is_dir() {
+        "a directory"
+    } else if found.is_fifo() {
+        "a pipe"
+    } else if found.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    anyhow::bail!("{} is {what}, and has to be a file", path.display())
+}
+
+fn target(env_file: Option<&Path>, environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let settings = environment.get("FACTORY_ENV_FILE").map(PathBuf::from);
+    env_file.map(Path::to_owned).or(settings).filter(|path| !path.as_os_str().is_empty())
+}
+
+fn source(args: &ImportArgs, environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let home = environment.get("HOME").filter(|home| !home.is_empty());
+    args.from.clone().or_else(|| Some(Path::new(home?).join(CREDENTIALS)))
 }
 
 fn read(from: &Path) -> anyhow::Result<Tokens> {

@@ -11,7 +11,7 @@ use acf_core::tracker::{Applied, Change, Condition, Tracker};
 use acf_worker::assembly::{OpenTracker, new_worker_id};
 use acf_worker::clock::SystemClock;
 use acf_worker::config::{Need, Settings};
-use acf_worker::worker::{Orders, explain, hand_out};
+use acf_worker::worker::{Orders, explain, explain_budget, hand_out};
 use serde::Serialize;
 
 use crate::args::{
@@ -120,7 +120,12 @@ async fn explain_one(args: &ExplainArgs, context: &Context, out: &mut Out) -> an
     let (stage, rules) = (args.stage, &settings.rules);
     let verdict = match context.repository(&settings).await? {
         Some(repository) => {
-            explain(&*repository.claims, &issue, stage, rules, &SystemClock::default()).await?
+            let (claims, clock) = (&*repository.claims, SystemClock::default());
+            let mut verdict = explain(claims, &issue, stage, rules, &clock).await?;
+            if let Some(budget) = settings.daily_budget_usd {
+                verdict.findings.push(explain_budget(claims, budget, clock.now()).await?);
+            }
+            verdict
         }
         None => judge_issue(&issue, stage, rules),
     };

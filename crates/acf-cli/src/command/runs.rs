@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use acf_core::claim::ClaimStore as _;
-use acf_core::comment::{agent_line, cost, duration, gate_line, tokens};
+use acf_core::comment::{agent_line, duration, gate_line, tokens};
 use acf_core::issue::{IssueKey, IssueRef};
 use acf_core::ledger::{By, Sum, sums};
+use acf_core::money::cost;
 use acf_core::receipt::Receipt;
 use acf_core::run::{Outcome, RunRecord};
 use acf_worker::config::{self, Need, Settings};
@@ -136,11 +137,10 @@ fn table_of_sums(sums: &[Sum], by: By) -> String {
 
 /// Says what runs cost, and of how many nobody knows.
 fn cost_of(sum: &Sum) -> String {
-    let known = cost(&sum.usage);
-    match (known.is_empty(), sum.cost_unknown) {
-        (_, 0) => known,
-        (true, _) => "not known".to_owned(),
-        (false, runs) => format!("{known}, {runs} not known"),
+    let cost = cost(&sum.usage).unwrap_or_default();
+    match sum.usage.cost_usd {
+        Some(_) if sum.cost_unknown > 0 => format!("{cost}, {} not known", sum.cost_unknown),
+        _ => cost,
     }
 }
 
@@ -184,6 +184,7 @@ mod tests {
             output_tokens: 612,
             cost_usd,
             cost_is_estimated,
+            cost_is_incomplete: cost_unknown > 0,
             ..Usage::default()
         };
         Sum { of: of.into(), runs: 3, landed: 2, failed: 1, usage, cost_unknown, agent_ms: 364_000 }

@@ -1,7 +1,9 @@
 //! `acf status`: pools and workers, and what they are doing.
 
 use acf_core::ledger;
+use acf_core::money::cost;
 use acf_core::progress::Step;
+use acf_core::receipt::Usage;
 use acf_core::run::WorkerId;
 use acf_core::runtime::{Pool, WorkerState};
 use jiff::Timestamp;
@@ -10,7 +12,7 @@ use serde::Serialize;
 use crate::args::{OutputArgs, StatusArgs};
 use crate::error::Exit;
 use crate::process::{Current, ProcessRuntime, Resting, Sight, Tally};
-use crate::ui::{Out, Table, elapsed, money, one_line};
+use crate::ui::{Out, Table, elapsed, one_line};
 
 /// How wide the text may be.
 const COLUMNS: usize = 80;
@@ -140,8 +142,12 @@ impl PoolRow {
         };
         let counts = [(day.landed, landed), (day.failed, "failed"), (day.blocked, "blocked")];
         let counts = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
-        let estimated = if day.cost_is_estimated { " (est.)" } else { "" };
-        let cost = (day.cost_usd > 0.0).then(|| money(day.cost_usd) + estimated);
+        let cost = cost(&Usage {
+            cost_usd: (day.cost_usd > 0.0).then_some(day.cost_usd),
+            cost_is_estimated: day.cost_is_estimated,
+            cost_is_incomplete: day.cost_is_incomplete,
+            ..Usage::default()
+        });
         counts.chain(cost).collect::<Vec<_>>().join(", ")
     }
 }
@@ -243,8 +249,14 @@ mod tests {
         resting.activity.resting = Some(Resting { why, until: at(9000) });
         let mut crashed = sight("w-00000001", WorkerState::Ended { exit_code: Some(70) });
         crashed.last_line = Some("error: this is a bug".into());
-        crashed.activity.day =
-            Tally { landed: 17, failed: 2, blocked: 1, cost_usd: 6.12, cost_is_estimated: true };
+        crashed.activity.day = Tally {
+            landed: 17,
+            failed: 2,
+            blocked: 1,
+            cost_usd: 6.12,
+            cost_is_estimated: true,
+            cost_is_incomplete: false,
+        };
         vec![
             busy("w-3f9c2e1a", "ACF-12", Step::Agent, 0, "\u{1b}[1mRunning tests, which is told at length"),
             busy("w-b1b1b1b1", "ACF-15", Step::Gate, 1, "make check"),
@@ -267,6 +279,17 @@ mod tests {
         let text = rendered(&fleet(), false);
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_cost_that_is_not_all_known_is_shown_as_a_lower_bound() {
+        let mut sight = busy("w-3f9c2e1a", "ACF-12", Step::Agent, 0, "");
+        let shown = |cost_usd, sight: &mut Sight| {
+            sight.activity.day = Tally { landed: 1, cost_usd, cost_is_incomplete: true, ..Tally::default() };
+            rendered(std::slice::from_ref(sight), false)
+        };
+        assert!(shown(6.12, &mut sight).contains("1 done, at least $6.12\n"));
+        assert!(shown(0.0, &mut sight).contains("1 done, cost not known\n"));
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct Tally {
     pub cost_usd: f64,
     /// Whether any of that is an estimate.
     pub cost_is_estimated: bool,
+    /// Whether nobody knows what some of it cost.
+    pub cost_is_incomplete: bool,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -76,6 +78,7 @@ impl std::ops::AddAssign for Tally {
         self.blocked += more.blocked;
         self.cost_usd += more.cost_usd;
         self.cost_is_estimated |= more.cost_is_estimated;
+        self.cost_is_incomplete |= more.cost_is_incomplete;
     }
 }
 
@@ -155,6 +158,7 @@ impl Tally {
             blocked: record.blocked.into(),
             cost_usd: record.receipt.usage.cost_usd.unwrap_or(0.0),
             cost_is_estimated: record.receipt.usage.cost_is_estimated,
+            cost_is_incomplete: record.receipt.usage.cost_is_unknown(),
         }
     }
 }
@@ -264,7 +268,17 @@ mod tests {
         let day =
             activity(&[line(-1, failed(true)), line(1, failed(false)), line(2, failed(true)), interrupted])
                 .day;
-        assert_eq!(day, Tally { landed: 0, failed: 2, blocked: 1, cost_usd: 0.75, cost_is_estimated: false });
+        assert_eq!(
+            day,
+            Tally {
+                landed: 0,
+                failed: 2,
+                blocked: 1,
+                cost_usd: 0.75,
+                cost_is_estimated: false,
+                cost_is_incomplete: false
+            }
+        );
     }
 
     #[test]

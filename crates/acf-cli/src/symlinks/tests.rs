@@ -1,6 +1,7 @@
 use acf_core::issue::Status;
 
 use super::*;
+use crate::args::AgentCommand;
 
 fn parsed(words: &[&str]) -> Cli {
     let argv: Vec<_> = words.iter().map(OsString::from).collect();
@@ -79,7 +80,7 @@ fn the_name_counts_wherever_the_symlink_lies() {
 fn other_names_are_acf_and_acf_has_no_original_verbs() {
     means(&["acf-1.2", "status"], &["status"]);
     means(&["", "status"], &["status"]);
-    for original in ["loop", "factory", "task-manager", "worker-builder", "agent"] {
+    for original in ["loop", "factory", "task-manager", "worker-builder"] {
         assert_eq!(refusal(&["acf", original]).exit_code(), 2, "{original}");
     }
     assert_eq!(refusal(&[]).exit_code(), 2);
@@ -150,14 +151,14 @@ fn task_manager_refuses_what_is_missing_or_too_much() {
 
 #[test]
 fn agent_runs_a_prompt_whatever_it_begins_with() {
-    let run = |prompt: &str| AgentCommand::Run { prompt: prompt.into() };
-    for prompt in ["do it", "--dangerous", "- a list"] {
+    for prompt in ["do it", "--dangerous", "- a list", "-"] {
         match parsed(&["agent", "run", prompt]).command {
-            Command::Agent(command) => assert_eq!(command, run(prompt)),
+            Command::Agent(args) => assert_eq!(args.command, AgentCommand::Run { prompt: prompt.into() }),
             other => panic!("became {other:?}"),
         }
+        means(&["agent", "run", prompt], &["agent", "run", prompt]);
     }
-    assert!(matches!(parsed(&["agent", "init"]).command, Command::Agent(AgentCommand::Init)));
+    means(&["agent", "init"], &["agent", "init"]);
 }
 
 #[test]

@@ -21,12 +21,6 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Returns a sum of US dollars.
-#[must_use]
-pub fn money(usd: f64) -> String {
-    format!("${usd:.2}")
-}
-
 /// Returns foreign text as a single line of at most `width` characters, without escape sequences or
 /// control characters.
 #[must_use]

@@ -83,6 +83,7 @@ pub async fn round(
     }
     let dir = place.dir;
     let (exit, complaint) = run(agent.command(request), place, &enough, &mut on_line).await?;
+    let has_run = complaint.is_none();
     if let Some(complaint) = complaint {
         notes.say(&complaint);
     }
@@ -95,9 +96,12 @@ pub async fn round(
         (_, Some(trouble)) if !stop.is_cancelled() => AgentOutcome::Trouble(trouble),
         _ => with_last_words(agent.judge(exit, &notes.signals), &tail),
     };
+    let mut usage = notes.used();
+    usage.cost_is_incomplete |=
+        has_run && !agent.is_free() && tells_no_cost(&usage, &outcome, notes.has_acted);
     Ok(RoundReport {
         outcome,
-        usage: notes.used(),
+        usage,
         has_acted: notes.has_acted,
         session: notes.session,
         version: notes.version,
@@ -297,9 +301,16 @@ impl<'a> Notes<'a> {
         let mut used = self.priced;
         let mut unpriced = self.unpriced;
         self.turns.values().for_each(|turn| unpriced += *turn);
-        let model = self.model.as_deref().filter(|_| self.priced.cost_usd.is_none());
-        let estimate = model.and_then(|model| self.prices.estimate(model, &unpriced));
-        used += Usage { cost_usd: estimate, cost_is_estimated: estimate.is_some(), ..unpriced };
+        used += match (self.priced.cost_usd, self.model.as_deref()) {
+            (Some(_), _) => Usage { cost_usd: Some(0.0), cost_is_incomplete: false, ..unpriced },
+            (None, Some(model)) => match self.prices.estimate(model, &unpriced) {
+                None => unpriced,
+                cost_usd => {
+                    Usage { cost_usd, cost_is_estimated: true, cost_is_incomplete: false, ..unpriced }
+                }
+            },
+            (None, None) => unpriced,
+        };
         used
     }
 
@@ -309,6 +320,17 @@ impl<'a> Notes<'a> {
             (self.log)(line);
         }
     }
+}
+
+/// Tells whether an agent that has run has told nothing by which to know what that cost. One that its service
+/// refused before it did anything has used nothing.
+fn tells_no_cost(used: &Usage, outcome: &AgentOutcome, has_acted: bool) -> bool {
+    let refused = match outcome {
+        AgentOutcome::Trouble(Trouble::OutOfTurns | Trouble::OutOfBudget) => false,
+        AgentOutcome::Trouble(_) => !has_acted,
+        _ => false,
+    };
+    used.cost_usd.is_none() && !used.has_tokens() && !refused
 }
 
 fn told(trouble: &Trouble) -> String {
@@ -382,6 +404,27 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_cost_of_its_own_is_known_where_the_round_has_one_and_unknown_elsewhere() {
+        let is_unknown = |events: &[AgentEvent]| noted(AgentLimits::default(), events).0.cost_is_unknown();
+        assert!(!is_unknown(&[million_out(None), million_out(None), about("m")]));
+        assert!(!is_unknown(&[about("m"), million_out(None), million_out(Some(3.0))]));
+        assert!(is_unknown(&[million_out(None), about("unheard-of")]));
+    }
+
+    #[test]
+    fn an_agent_that_tells_nothing_has_an_unknown_cost_unless_its_service_refused_it() {
+        let nothing = Usage::default();
+        let refused = AgentOutcome::Trouble(Trouble::RateLimited { retry_after: None });
+        let crashed = AgentOutcome::Crashed { exit_code: None, message: None };
+        for outcome in [AgentOutcome::Finished, AgentOutcome::Stalled, crashed] {
+            assert!(tells_no_cost(&nothing, &outcome, false), "{outcome:?}");
+        }
+        assert!(!tells_no_cost(&nothing, &refused, false));
+        assert!(tells_no_cost(&nothing, &refused, true), "it had acted before");
+        assert!(!tells_no_cost(&Usage { cost_usd: Some(0.0), ..nothing }, &AgentOutcome::Finished, true));
+    }
+
+    #[test]
     fn the_tokens_of_a_session_count_once() {
         let mut log = |_: &str| {};
         let tokens = |input_tokens, output_tokens| Usage { input_tokens, output_tokens, ..Usage::default() };
@@ -389,7 +432,7 @@ mod tests {
         for total in [tokens(300, 30), tokens(300, 30), tokens(450, 31)] {
             notes.note(AgentEvent::SessionUsage(total));
         }
-        assert_eq!(notes.used(), tokens(250, 11));
+        assert_eq!(notes.used(), Usage { cost_is_incomplete: true, ..tokens(250, 11) });
     }
 
     #[test]

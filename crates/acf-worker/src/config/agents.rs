@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use super::child_environment::is_acted_by;
 use super::reader::Reader;
 use super::sources::Found;
 use super::variables::{
@@ -73,6 +74,9 @@ pub(super) fn read(reader: &mut Reader<'_>, needed: bool) -> Vec<AgentChoice> {
         reader.missing(&AGENT, format!("one of {}", AGENTS.join(", ")));
     }
     let words = reader.choices(&AGENT, WORDS).unwrap_or_default();
+    if needed {
+        warn_of_own(reader);
+    }
     let choices = words.iter().enumerate().map(|(n, word)| agent(reader, *word, n == 0));
     choices.collect::<Vec<_>>().into_iter().flatten().collect()
 }
@@ -99,7 +103,12 @@ fn agent(reader: &mut Reader<'_>, word: Word, is_first: bool) -> Option<AgentCho
         Word::Copilot => {
             let names = [&COPILOT_GITHUB_TOKEN, &COPILOT_PROVIDER_API_KEY];
             let mut access = access(Some(&COPILOT_MODEL), &names);
-            stand_in(&mut access, &COPILOT_GITHUB_TOKEN, secret(reader, &GH_TOKEN));
+            // It is the token that acf acts by, too: nothing that an agent should have without need.
+            let given = access.env.iter().map(|(name, _)| name.as_str());
+            let provider = reader.layers().environment().contains_key("COPILOT_PROVIDER_BASE_URL");
+            if !provider && !given.into_iter().any(signs_copilot_in) {
+                stand_in(&mut access, &COPILOT_GITHUB_TOKEN, secret(reader, &GH_TOKEN));
+            }
             AgentChoice::Copilot(access)
         }
         Word::Gemini => AgentChoice::Gemini(access(Some(&GEMINI_MODEL), &[&GEMINI_API_KEY])),
@@ -130,10 +139,30 @@ fn further(reader: &Reader<'_>) -> Vec<(String, SecretString)> {
     names.into_iter().filter_map(value).collect()
 }
 
+/// Warns of variables that the operator gives to agents though acf acts by them: they are nobody's to see who can
+/// write an issue.
+fn warn_of_own(reader: &mut Reader<'_>) {
+    let given = further(reader).into_iter().map(|(name, _)| name);
+    let own: Vec<_> = given.filter(|name| is_acted_by(name)).collect();
+    if !own.is_empty() {
+        let own = own.join(", ");
+        reader.warn(format!(
+            "AGENT_ENV gives agents {own}, which acf acts by: so can whatever an issue makes them do"
+        ));
+    }
+}
+
 fn stand_in(access: &mut Access, variable: &Variable, value: Option<SecretString>) {
     if let (false, Some(value)) = (access.env.iter().any(|(name, _)| name == variable.name), value) {
         access.env.push((variable.name.to_owned(), value));
     }
+}
+
+/// Tells whether copilot needs no token of GitHub where it has that variable: it is one, or it names another
+/// provider of models.
+fn signs_copilot_in(name: &str) -> bool {
+    matches!(name, "COPILOT_GITHUB_TOKEN" | "GH_TOKEN" | "GITHUB_TOKEN")
+        || name.starts_with("COPILOT_PROVIDER_")
 }
 
 fn subscription(reader: &mut Reader<'_>) -> Option<Subscription> {
@@ -167,3 +196,6 @@ fn command(reader: &mut Reader<'_>) -> Option<(PathBuf, Vec<String>)> {
     };
     Some((program, args.to_vec()))
 }
+
+#[cfg(test)]
+mod tests;

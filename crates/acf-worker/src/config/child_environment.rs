@@ -11,7 +11,7 @@ use acf_core::mask::Mask;
 
 use super::sources::{Found, Layers, Origin};
 use super::tracker::Tracker;
-use super::variables::{self, AGENT_ENV, FACTORY_ENV_FILE, Kind};
+use super::variables::{self, AGENT_ENV, FACTORY_ENV_FILE, Kind, Topic};
 
 /// Variables that begin like this belong to acf, its trackers, its remote or its cloud.
 pub(super) const PREFIXES: [&str; 9] =
@@ -32,10 +32,9 @@ fn git_may_keep(name: &str) -> bool {
 #[must_use]
 pub fn for_agent(environment: &BTreeMap<String, String>, mask: &Mask) -> BTreeMap<String, String> {
     let is_ours = |name: &str| {
-        PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        is_acted_by(name)
             || variables::find(name).is_some()
             || variables::FOREIGN.iter().any(|foreign| foreign.name == name)
-            || name == SSH_AGENT
     };
     let holds_secret = |value: &str| matches!(mask.apply(value), Cow::Owned(_));
     environment
@@ -43,6 +42,13 @@ pub fn for_agent(environment: &BTreeMap<String, String>, mask: &Mask) -> BTreeMa
         .filter(|(name, value)| !is_ours(name) && !holds_secret(value))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
+}
+
+/// Tells whether acf, its tracker, its remote or its cloud is used by that variable, and not an agent.
+pub(super) fn is_acted_by(name: &str) -> bool {
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || variables::find(name).is_some_and(|variable| variable.topic != Topic::Agent)
+        || name == SSH_AGENT
 }
 
 /// Changes an agent's environment into that of another user with another home: nothing in it leads to the

@@ -64,7 +64,7 @@ pub fn reference() -> String {
         page,
         "\n## Kept from agents\n\nAgents see no variable of this page, none that begins with {prefixes},\n\
          no `SSH_AUTH_SOCK`, and none of these, of which the secret ones are masked wherever they might show:\n\
-         {foreign}.\n"
+         {foreign}.\n\nNone of these has to be set. `GH_USERNAME` is accepted and not needed: the token tells whose it is.\n"
     );
     page
 }

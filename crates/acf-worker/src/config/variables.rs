@@ -264,8 +264,8 @@ variables! {
     GEMINI_API_KEY = Variable::of(Agent, Text).secret();
     /// The API key of opencode with models of OpenRouter.
     OPENROUTER_API_KEY = Variable::of(Agent, Text).secret();
-    /// The token of copilot, of a user who has a licence for it.
-    COPILOT_GITHUB_TOKEN = Variable::of(Agent, Text).secret().otherwise("`GH_TOKEN`");
+    /// The token of copilot, of a user who has a licence for it; one of its own keeps `GH_TOKEN` from the agent.
+    COPILOT_GITHUB_TOKEN = Variable::of(Agent, Text).secret().otherwise("`GH_TOKEN`, unless copilot has another provider");
     /// The API key of copilot with a model of another provider.
     COPILOT_PROVIDER_API_KEY = Variable::of(Agent, Text).secret();
     /// How long one round of the agent may take; a shorter limit of the repository holds too.

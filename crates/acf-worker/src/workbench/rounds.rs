@@ -157,7 +157,7 @@ impl GitBench {
                 part.agent = format!("{} {version}", agent.name());
             }
             part.model = report.model.or(part.model.take());
-            if report.usage.cost_is_unknown() {
+            if report.usage.cost_is_unknown() && report.usage.has_tokens() {
                 let model = part.model.as_deref().unwrap_or("not named by the agent");
                 tracing::warn!(
                     issue.key = %self.job.issue.key, model,

@@ -38,6 +38,7 @@ use crate::git::pages::Pages;
 pub use hand_out::hand_out;
 pub use patrol::{Ending, Life, Patrol, chain};
 pub use poll::{Pass, explain};
+pub use rest::explain_budget;
 use settle::Left;
 pub use settle::Settled;
 

@@ -8,7 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use acf_core::claim::{ClaimError, ClaimStore, Survey, Version};
+use acf_core::eligibility::Finding;
 use acf_core::ledger::{day, next_day, spent_on};
+use acf_core::money::{cost, money};
+use acf_core::receipt::Usage;
 use acf_core::run::{Failure, FailureKind, Outcome, RunRecord};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -92,7 +95,7 @@ pub(super) struct Spending {
 #[derive(Clone, Debug)]
 struct Chain {
     tip: Version,
-    paid: BTreeMap<Date, f64>,
+    paid: BTreeMap<Date, Usage>,
 }
 
 impl Spending {
@@ -104,17 +107,29 @@ impl Spending {
         budget_usd: f64,
         now: Timestamp,
     ) -> Result<Option<Rest>, ClaimError> {
-        self.read_on(claims, survey).await?;
-        let today = day(now);
-        let spent: f64 = self.lock().values().filter_map(|chain| chain.paid.get(&today)).sum();
-        Ok((spent >= budget_usd).then(|| {
+        let spent = self.on_the_day(claims, survey, now).await?;
+        Ok(is_spent(&spent, budget_usd).then(|| {
             let until = next_day(now);
             // Without what was spent: runs of others that end later would make it another reason.
             Rest {
-                why: format!("the day's budget of ${budget_usd:.2} is spent; waiting until {until}"),
+                why: format!("the day's budget of {} is spent; waiting until {until}", money(budget_usd)),
                 until,
             }
         }))
+    }
+
+    /// Returns what the runs used that ended on this day.
+    async fn on_the_day(
+        &self,
+        claims: &dyn ClaimStore,
+        survey: &Survey,
+        now: Timestamp,
+    ) -> Result<Usage, ClaimError> {
+        self.read_on(claims, survey).await?;
+        let today = day(now);
+        let mut spent = Usage::default();
+        self.lock().values().filter_map(|chain| chain.paid.get(&today)).for_each(|paid| spent += *paid);
+        Ok(spent)
     }
 
     async fn read_on(&self, claims: &dyn ClaimStore, survey: &Survey) -> Result<(), ClaimError> {
@@ -148,9 +163,71 @@ impl Spending {
     }
 }
 
+fn is_spent(spent: &Usage, budget_usd: f64) -> bool {
+    spent.cost_usd.unwrap_or(0.0) >= budget_usd
+}
+
+/// Says, for people who ask why nothing is taken, whether the day's budget lets an issue be taken.
+///
+/// # Errors
+/// When the repository cannot be asked.
+pub async fn explain_budget(
+    claims: &dyn ClaimStore,
+    budget_usd: f64,
+    now: Timestamp,
+) -> Result<Finding, ClaimError> {
+    let survey = claims.survey().await?;
+    let spent = Spending::default().on_the_day(claims, &survey, now).await?;
+    Ok(budget_finding(&spent, budget_usd, now))
+}
+
+fn budget_finding(spent: &Usage, budget_usd: f64, now: Timestamp) -> Finding {
+    let budget = money(budget_usd);
+    if is_spent(spent, budget_usd) {
+        let remedy = format!("wait until {}, or raise FACTORY_BUDGET_USD_PER_DAY", next_day(now));
+        return Finding {
+            ok: false,
+            says: format!("the day's budget of {budget} is spent"),
+            remedy: Some(remedy),
+        };
+    }
+    let spent = match cost(spent) {
+        Some(cost) if spent.cost_usd.is_some_and(|dollars| dollars > 0.0) => format!("{cost} spent"),
+        Some(cost) => cost,
+        None => "nothing spent".to_owned(),
+    };
+    Finding { ok: true, says: format!("the day's budget of {budget} is not spent: {spent}"), remedy: None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_days_budget_says_what_is_spent_of_it_and_when_there_is_another() {
+        let says = |cost_usd, cost_is_incomplete| {
+            let spent = Usage { cost_usd, cost_is_incomplete, ..Usage::default() };
+            let finding = budget_finding(&spent, 4.0, at(5));
+            (finding.ok, finding.says)
+        };
+        let left = |words: &str| (true, format!("the day's budget of $4.00 is not spent: {words}"));
+        assert_eq!(says(None, false), left("nothing spent"));
+        assert_eq!(says(None, true), left("cost not known"));
+        assert_eq!(says(Some(0.0), true), left("cost not known"));
+        assert_eq!(says(Some(1.25), true), left("at least $1.25 spent"));
+        assert_eq!(says(Some(4.0), false), (false, "the day's budget of $4.00 is spent".to_owned()));
+        let spent = Usage { cost_usd: Some(5.0), ..Usage::default() };
+        assert_eq!(
+            budget_finding(&spent, 0.0003, at(5)),
+            Finding {
+                ok: false,
+                says: "the day's budget of $0.0003 is spent".to_owned(),
+                remedy: Some(
+                    "wait until 1970-01-02T00:00:00Z, or raise FACTORY_BUDGET_USD_PER_DAY".to_owned()
+                ),
+            }
+        );
+    }
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_second(secs).unwrap()

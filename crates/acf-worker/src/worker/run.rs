@@ -458,10 +458,11 @@ fn log_end(record: &RunRecord) {
 mod tests {
     use std::sync::Arc;
 
+    use acf_core::claim::Held;
     use acf_core::clock::Clock as _;
     use acf_core::issue::{Issue, Stage};
 
-    use super::super::stubs::{Answer, Moved, Renewals, Unasked, held, worker_with};
+    use super::super::stubs::{Answer, Moved, Refused, Renewals, Unasked, held, issue, worker_with};
     use super::*;
 
     struct Given {
@@ -470,31 +471,25 @@ mod tests {
         after_secs: u64,
     }
 
+    fn job(held: &Held) -> Job {
+        Job {
+            run: held.claim.run.clone(),
+            issue: Issue { key: held.claim.issue.clone(), summary: held.claim.summary.clone(), ..issue() },
+            stage: Stage::Implementation,
+            target: Target::Trunk,
+            base: CommitId::new("base"),
+            wip: None,
+            attempt: 1,
+        }
+    }
+
     /// Pushes to a remote that cannot be reached, until it is given up; `answer` is what the claim's
     /// renewal then comes to.
     async fn push_in_vain(answer: Answer) -> Given {
         let (claims, clock) = (Arc::new(Renewals::answered(&[answer])), Arc::new(Moved::default()));
         let held = held(60 * 60);
         let worker = worker_with(claims.clone(), Arc::new(Unasked), clock.clone());
-        let job = Job {
-            run: held.claim.run.clone(),
-            issue: Issue {
-                key: held.claim.issue.clone(),
-                summary: held.claim.summary.clone(),
-                description: String::new(),
-                status: held.claim.found_status.clone(),
-                assignee: None,
-                labels: std::collections::BTreeSet::new(),
-                url: None,
-                blocked_by: Vec::new(),
-                identity: None,
-            },
-            stage: Stage::Implementation,
-            target: Target::Trunk,
-            base: CommitId::new("base"),
-            wip: None,
-            attempt: 1,
-        };
+        let job = job(&held);
         let landing = Landing { commit: CommitId::new("work"), branch: "main".into(), replaces: None };
         let mut lease = Lease::new(held, claims.clone(), clock.clone(), Duration::ZERO);
         let outcome = Outcome::Landed {
@@ -517,6 +512,25 @@ mod tests {
         let late = spread.iter().filter(|spread| **spread > wait * 9 / 8).count();
         assert!((50..150).contains(&late), "{late} of 200 in the later half");
         assert_eq!(super::spread(wait, &RunId::new("r1"), 1), super::spread(wait, &RunId::new("r1"), 1));
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_the_agents_service_is_longer_than_told_by_what_the_runs_id_says() {
+        let wait = Duration::from_secs(1000);
+        let clock = Arc::new(Moved::default());
+        let worker =
+            worker_with(Arc::new(Renewals::answered(&[Answer::Yes])), Arc::new(Unasked), clock.clone());
+        let job = job(&held(60 * 60));
+        let mut lease =
+            Lease::new(held(60 * 60), worker.around.claims.clone(), clock.clone(), Duration::ZERO);
+        let stop = CancellationToken::new();
+        let mut refused = Refused(Some(wait));
+
+        let end = worker.drive(&job, &mut lease, &mut refused, &Survey::default(), &stop).await;
+
+        assert!(matches!(end, Conclusion::Failed(_)), "{end:?}");
+        assert_eq!(clock.monotonic(), spread(wait, &job.run, 0));
+        assert!(clock.monotonic() > wait);
     }
 
     #[tokio::test]

@@ -4,21 +4,25 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use acf_core::agent::{AgentOutcome, Trouble};
 use acf_core::claim::{
     Claim, ClaimError, ClaimStore, Held, Landing, Published, RemoteSays, Survey, Version, Wip,
 };
 use acf_core::clock::Clock;
 use acf_core::eligibility::Rules;
 use acf_core::issue::{Issue, IssueRef, Stage, Status};
+use acf_core::issue_run::{Event, Round, Terms};
 use acf_core::mask::Mask;
+use acf_core::policy::Regate;
 use acf_core::progress::{Observer, What};
-use acf_core::run::{CommitId, Failure, RunId, RunRecord, WorkerId};
+use acf_core::receipt::Receipt;
+use acf_core::run::{CommitId, Failure, FailureKind, RunId, RunRecord, Target, WorkerId};
 use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bench, Hosting, Job, Orders, Surroundings, Workbench, Worker};
+use super::{Bench, Hosting, Job, Orders, Salvage, SaveFor, Surroundings, Workbench, Worker};
 
 /// A clock that whoever sleeps moves on.
 #[derive(Default)]
@@ -337,6 +341,70 @@ impl Workbench for Unasked {
     async fn open(&self, _: &Job, _: &CancellationToken) -> Result<Box<dyn Bench>, Failure> {
         unreachable!("nobody opens a checkout")
     }
+}
+
+#[async_trait]
+impl Salvage for Unasked {
+    async fn save(&self, _: SaveFor) -> Option<CommitId> {
+        unreachable!("there is no work to save")
+    }
+}
+
+/// A bench whose agent's service refuses for that long the first time, and which breaks the second time.
+pub(super) struct Refused(pub(super) Option<Duration>);
+
+#[async_trait]
+impl Bench for Refused {
+    fn terms(&self) -> Terms {
+        Terms {
+            stage: Stage::Implementation,
+            target: Target::Trunk,
+            max_fixes: 0,
+            regate: Regate::default(),
+            has_gate: false,
+            fallbacks: 0,
+        }
+    }
+
+    async fn run_agent(&mut self, _: &Round, _: &CancellationToken) -> Event {
+        match self.0.take() {
+            Some(wait) => {
+                let trouble = Trouble::RateLimited { retry_after: Some(wait) };
+                Event::AgentEnded(AgentOutcome::Trouble(trouble))
+            }
+            None => Event::Broke(Failure::new(FailureKind::Internal, "it is broken")),
+        }
+    }
+
+    async fn collect(&mut self) -> Event {
+        unreachable!("there is nothing to collect")
+    }
+
+    async fn gate(&mut self, _: &CancellationToken) -> Event {
+        unreachable!("there is nothing to check")
+    }
+
+    async fn rebase(&mut self, _: &CommitId) -> Event {
+        unreachable!("there is nothing to rebase")
+    }
+
+    fn work(&self) -> Option<CommitId> {
+        None
+    }
+
+    fn plan_path(&self) -> Option<String> {
+        None
+    }
+
+    fn salvage(&self) -> Arc<dyn Salvage> {
+        Arc::new(Unasked)
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt::default()
+    }
+
+    async fn close(self: Box<Self>) {}
 }
 
 impl Observer for Unasked {

@@ -7,3 +7,4 @@ mod agent_home;
 mod family;
 mod gate;
 mod process;
+mod warnings;

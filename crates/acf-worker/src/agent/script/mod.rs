@@ -134,6 +134,10 @@ impl Agent for Script {
         &self.program
     }
 
+    fn is_free(&self) -> bool {
+        true
+    }
+
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
         let task = Task {
             key: request.issue.key.clone(),

@@ -1,0 +1,96 @@
+use secrecy::ExposeSecret as _;
+
+use super::*;
+use crate::config::sources::tests::Place;
+use crate::config::{Need, Settings, load};
+
+/// Returns an environment with those variables, and what a worker needs besides an agent.
+fn with(more: &[(&str, &str)]) -> Place {
+    let least = [("PROJECT", "git:TODO.md"), ("GIT_REPO_URL", "https://h.example/shop.git")];
+    Place::new(&[&least, more].concat())
+}
+
+fn loaded(place: Place) -> Settings {
+    load(&place.layers(), Need::Worker).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Returns the variables that the first agent is given of the operator's.
+fn given(more: &[(&str, &str)]) -> Vec<(String, String)> {
+    let access = match loaded(with(more)).agent {
+        Some(AgentChoice::Copilot(access) | AgentChoice::Codex(access)) => access,
+        other => panic!("{other:?}"),
+    };
+    let exposed = |(name, value): (String, SecretString)| (name, value.expose_secret().to_owned());
+    access.env.into_iter().map(exposed).collect()
+}
+
+#[test]
+fn copilot_is_given_the_trackers_token_only_where_it_has_no_other_credential() {
+    let given =
+        |more: &[(&str, &str)]| given(&[&[("AGENT", "copilot"), ("GH_TOKEN", "ghp_acf")], more].concat());
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(given(&[]), [pair("COPILOT_GITHUB_TOKEN", "ghp_acf")]);
+    assert_eq!(given(&[("COPILOT_GITHUB_TOKEN", "ghp_own")]), [pair("COPILOT_GITHUB_TOKEN", "ghp_own")]);
+    let key = ("COPILOT_PROVIDER_API_KEY", "sk-other");
+    assert_eq!(given(&[key]), [pair(key.0, key.1)]);
+    let local = ("COPILOT_PROVIDER_BASE_URL", "http://localhost:11434/v1");
+    assert_eq!(given(&[local, ("AGENT_ENV", local.0)]), [pair(local.0, local.1)]);
+    assert_eq!(given(&[local]), [], "it sees that one of the environment, too");
+    let further = [("GITHUB_TOKEN", "ghp_own"), ("AGENT_ENV", "GITHUB_TOKEN")];
+    assert_eq!(given(&further), [pair("GITHUB_TOKEN", "ghp_own")]);
+}
+
+#[test]
+fn whoever_gives_agents_what_acf_acts_by_is_warned_by_name() {
+    let set = [
+        ("GIT_TOKEN", "t-git"),
+        ("JIRA_TOKEN", "t-jira"),
+        ("AWS_PROFILE", "shop"),
+        ("SSH_AUTH_SOCK", "/run/ssh"),
+        ("ANTHROPIC_API_KEY", "sk-1"),
+        ("NPM_TOKEN", "npm"),
+    ];
+    let warnings = |names: &str| {
+        loaded(with(&[set.as_slice(), &[("AGENT", "script"), ("AGENT_ENV", names)]].concat())).warnings
+    };
+    assert_eq!(
+        warnings("GIT_TOKEN,JIRA_TOKEN, NPM_TOKEN, AWS_PROFILE,GH_TOKEN,SSH_AUTH_SOCK"),
+        [
+            "AGENT_ENV gives agents AWS_PROFILE, GIT_TOKEN, JIRA_TOKEN, SSH_AUTH_SOCK, which acf acts by: so can \
+             whatever an issue makes them do"
+        ],
+        "GH_TOKEN is not set"
+    );
+    assert_eq!(warnings("ANTHROPIC_API_KEY,NPM_TOKEN"), Vec::<String>::new());
+    let looking = with(&[set.as_slice(), &[("AGENT_ENV", "GIT_TOKEN")]].concat()).layers();
+    assert_eq!(load(&looking, Need::Tracker).unwrap().warnings, Vec::<String>::new(), "no agent is started");
+}
+
+#[test]
+fn the_tokens_of_a_claude_subscription_are_those_of_the_settings() {
+    let whole = [
+        ("AGENT", "claude"),
+        ("CLAUDE_ACCESS_TOKEN", "access"),
+        ("CLAUDE_REFRESH_TOKEN", "refresh"),
+        ("CLAUDE_TOKEN_EXPIRES_AT", "4102444800000"),
+        ("CLAUDE_SUBSCRIPTION_TYPE", "max"),
+    ];
+    let expected = Subscription {
+        access_token: "access".into(),
+        refresh_token: Some("refresh".into()),
+        expires_at: Some(4_102_444_800_000),
+        kind: Some("max".into()),
+    };
+    let least = Subscription { refresh_token: None, expires_at: None, kind: None, ..expected.clone() };
+    for (settings, expected) in
+        [(&whole[..], Some(expected)), (&whole[..2], Some(least)), (&whole[..1], None)]
+    {
+        match loaded(with(settings)).agent {
+            Some(AgentChoice::Claude { subscription, .. }) => assert_eq!(subscription, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+    let soon = [whole[0], whole[1], ("CLAUDE_TOKEN_EXPIRES_AT", "soon")];
+    let problems = load(&with(&soon).layers(), Need::Worker).unwrap_err();
+    assert_eq!(problems.as_slice()[0].remedy, "a number of milliseconds since 1970");
+}

@@ -1,0 +1,86 @@
+//! Programs that stand in for the agents' own, and show what acf gives them: their credentials, and their words
+//! when they go on. What the real ones do with it is tested with the real ones.
+#![expect(clippy::unwrap_used, reason = "all of this runs in tests only")]
+
+use acf_tests::factory::Factory;
+use serde_json::{Value, json};
+
+/// A factory of one issue, whose agent is that program; what it keeps is kept in the directory `$KEPT`.
+fn with(agent: &str, script: &str) -> Factory {
+    let factory = Factory::with_todo("- [ ] Say hello\n");
+    let kept = factory.sandbox().root().join("kept");
+    std::fs::create_dir(&kept).unwrap();
+    let factory = factory.installed(agent, script).with("AGENT", agent);
+    factory.with("KEPT", kept.display().to_string()).with("MAX_ATTEMPTS", "1")
+}
+
+#[track_caller]
+fn kept(factory: &Factory, name: &str) -> String {
+    std::fs::read_to_string(factory.sandbox().root().join("kept").join(name)).unwrap()
+}
+
+#[test]
+fn claude_finds_the_tokens_of_its_subscription_in_its_home() {
+    let script = r#"cat > /dev/null; cp -p "$HOME/.claude/.credentials.json" "$KEPT/tokens"; echo A > a.txt
+        env > "$KEPT/env""#;
+    let factory = with("claude", script)
+        .with("CLAUDE_ACCESS_TOKEN", "access-7919")
+        .with("CLAUDE_REFRESH_TOKEN", "refresh-7919")
+        .with("CLAUDE_TOKEN_EXPIRES_AT", "4102444800000")
+        .with("CLAUDE_SUBSCRIPTION_TYPE", "max");
+
+    factory.drain().done();
+
+    assert_eq!(factory.runs("TODO-1")[0]["outcome"], "landed");
+    let tokens: Value = serde_json::from_str(&kept(&factory, "tokens")).unwrap();
+    let oauth = &tokens["claudeAiOauth"];
+    assert_eq!(
+        ["accessToken", "refreshToken", "expiresAt", "subscriptionType"].map(|field| oauth[field].clone()),
+        [json!("access-7919"), json!("refresh-7919"), json!(4_102_444_800_000_i64), json!("max")]
+    );
+    assert!(!kept(&factory, "env").contains("7919"), "they are in its file, and nowhere else");
+}
+
+#[test]
+fn copilot_is_given_the_trackers_token_where_it_has_none_and_no_other_credential() {
+    let token = |more: &[(&str, &str)]| {
+        let factory = with("copilot", r#"cat > /dev/null; env > "$KEPT/env"; echo A > a.txt"#);
+        let factory = factory.with("GH_TOKEN", "ghp_acf");
+        let factory = more.iter().fold(factory, |factory, (name, value)| factory.with(name, *value));
+        factory.drain().done();
+        let env = kept(&factory, "env");
+        assert!(!env.contains("\nGH_TOKEN="), "{env}");
+        env.lines().find_map(|line| Some(line.strip_prefix("COPILOT_GITHUB_TOKEN=")?.to_owned()))
+    };
+    assert_eq!(token(&[]).as_deref(), Some("ghp_acf"));
+    assert_eq!(token(&[("COPILOT_GITHUB_TOKEN", "ghp_own")]).as_deref(), Some("ghp_own"));
+    assert_eq!(token(&[("COPILOT_PROVIDER_API_KEY", "sk-other")]), None);
+}
+
+/// Keeps its words of each round, and is refused by its service in the first one: before that it does `$first`.
+fn refused_once(first: &str) -> Factory {
+    let script = format!(
+        r#"round=$(ls "$KEPT" | wc -l); cat > "$KEPT/$round"
+        echo '{{"type":"step_start","sessionID":"s1"}}'
+        [ "$round" = 0 ] || {{ echo A > a.txt; exit; }}
+        {first}
+        echo '{{"type":"error","error":{{"data":{{"statusCode":429,"responseHeaders":{{"retry-after":"0"}}}}}}}}'
+        exit 1"#
+    );
+    let factory = with("opencode", &script);
+    factory.drain().done();
+    assert_eq!(factory.runs("TODO-1")[0]["outcome"], "landed");
+    factory
+}
+
+#[test]
+fn a_session_in_which_nothing_was_done_is_told_everything_again_and_one_that_began_is_told_to_go_on() {
+    let factory = refused_once("");
+    let whole = kept(&factory, "0");
+    assert!(whole.contains("Say hello"), "{whole}");
+    assert_eq!(kept(&factory, "1"), whole);
+
+    let tool = r#"{"type":"tool_use","part":{"tool":"bash","state":{"input":{"command":"ls"}}}}"#;
+    let factory = refused_once(&format!("echo '{tool}'"));
+    assert_eq!(kept(&factory, "1"), "Go on.");
+}
