@@ -7,7 +7,7 @@ use crate::claim::Claim;
 use crate::git_host::NewPullRequest;
 use crate::issue::{Status, label};
 use crate::receipt::Receipt;
-use crate::run::{Failure, Outcome, RunId, RunRecord, Target};
+use crate::run::{Failure, FailureKind, Outcome, RunId, RunRecord, Target};
 use crate::tracker::Change;
 
 /// The longest title of a pull request, in characters; GitHub takes 256.
@@ -166,7 +166,11 @@ pub fn pull_request_updated(record: &RunRecord) -> String {
 
 fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
     let attempt = record.receipt.attempt;
-    let consequence = if !failure.kind.counts() {
+    let consequence = if failure.kind == FailureKind::RepositoryFault {
+        "That says nothing of this issue and does not count as an attempt; it will be tried again when the \
+         repository has changed, or after a while"
+            .to_owned()
+    } else if !failure.kind.counts() {
         "That does not count as an attempt; what was done is kept, and it will be tried again".to_owned()
     } else if record.blocked {
         format!(
@@ -290,8 +294,8 @@ mod tests {
     use super::*;
     use crate::issue::{Issue, Stage};
     use crate::receipt::{CheckResult, Usage};
+    use crate::run::WorkerId;
     use crate::run::tests::{landed as landed_record, record};
-    use crate::run::{FailureKind, WorkerId};
 
     fn claim() -> Claim {
         let issue = Issue {

@@ -70,6 +70,14 @@ pub trait Workbench: Send + Sync {
     /// # Errors
     /// A [`Failure`] when the repository, its policy or the machine is not up to it.
     async fn open(&self, job: &Job, stop: &CancellationToken) -> Result<Box<dyn Bench>, Failure>;
+
+    /// Finds out, without a run, whether the repository's policy and prompt can be used at that commit.
+    ///
+    /// # Errors
+    /// A [`Failure`] of the kind `RepositoryFault` if not, any other when that cannot be found out.
+    async fn check(&self, _base: &CommitId, _stage: Stage) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// One run's place on the workbench. Each method performs one action of

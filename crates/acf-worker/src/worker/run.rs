@@ -282,6 +282,7 @@ impl Worker {
                     | FailureKind::NotAuthenticated
                     | FailureKind::OutOfTurns
                     | FailureKind::OutOfBudget
+                    | FailureKind::RepositoryFault
                     | FailureKind::AgentTimedOut => SaveFor::GoingOn,
                     _ => SaveFor::LookingAt,
                 };
@@ -441,6 +442,11 @@ fn log_end(record: &RunRecord) {
         Outcome::Failed(failure) => {
             let reason = &failure.reason;
             tracing::warn!(issue.key = %issue, %run, duration_ms, blocked = record.blocked, "gave issue `{issue}` back: {reason}");
+            if failure.kind == FailureKind::RepositoryFault {
+                // It is shown as it is laid out: where in the file, and what of it.
+                let shown = failure.evidence.as_deref().unwrap_or_default().lines();
+                shown.for_each(|line| tracing::warn!(issue.key = %issue, "{line}"));
+            }
         }
         Outcome::Interrupted => {
             tracing::info!(issue.key = %issue, %run, duration_ms, "stopped working on issue `{issue}`; its work is kept");
