@@ -365,6 +365,22 @@ mod todo_files {
     use super::*;
 
     #[test]
+    fn a_remote_that_takes_no_change_of_the_file_ends_the_worker_and_leaves_no_claim() {
+        let sandbox = Sandbox::builder().todo_in_repository("- [ ] a\n").build();
+        hook(&sandbox, "update", "[ \"$1\" != refs/heads/main ] || { echo frozen; exit 1; }");
+        let factory = Factory::of(sandbox).with("PROJECT", "git:TODO.md");
+        for _ in 0..2 {
+            let told = factory.drain().refused(1);
+            assert_says(
+                &told,
+                &["the worker cannot go on", "the remote refuses the change of TODO.md on main"],
+            );
+            assert_says(&told, &["released issue `TODO-1`: nothing was changed in the tracker"]);
+            assert_eq!(factory.claims(), [""; 0]);
+        }
+    }
+
+    #[test]
     fn one_that_is_missing_or_a_directory_is_named() {
         let factory = Factory::with_todo("").with("PROJECT", "/nowhere/TODO.md");
         for told in [factory.drain().refused(1), factory.acf(&["issues", "list"]).refused(1)] {

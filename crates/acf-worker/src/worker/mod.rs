@@ -5,6 +5,7 @@
 
 mod hand_out;
 mod lease;
+mod let_go;
 mod patrol;
 mod poll;
 mod recheck;

@@ -66,11 +66,19 @@ pub struct Life {
 }
 
 impl Worker {
-    /// Works until there is a reason to end.
+    /// Works until there is a reason to end. What it holds when it cannot go on, it lets go.
     ///
     /// # Errors
     /// [`WorkerError`] when something is wrong that waiting does not mend.
     pub async fn patrol(&self, patrol: Patrol, stop: &CancellationToken) -> Result<Life, WorkerError> {
+        let life = self.pass_by_pass(patrol, stop).await;
+        if life.is_err() {
+            self.clerk.let_go().await;
+        }
+        life
+    }
+
+    async fn pass_by_pass(&self, patrol: Patrol, stop: &CancellationToken) -> Result<Life, WorkerError> {
         self.around.observer.note(What::Started { stage: self.orders.stage });
         let mut issues = 0;
         let mut errors = 0;
