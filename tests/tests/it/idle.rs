@@ -15,6 +15,31 @@ fn said_after(factory: &Factory, worker: &mut Running, looks: usize) -> usize {
 }
 
 #[test]
+fn a_worker_that_is_told_to_stop_while_its_agent_is_prepared_ends_at_once_and_well() {
+    let factory = Factory::with_todo("- [ ] a\n");
+    let agent = factory.program("slow", "echo preparing; sleep 300");
+    let factory = factory.with("AGENT", "command").with("AGENT_COMMAND", agent).with("STOP_GRACE", "20s");
+    let mut worker = factory.start("w-1", &[]);
+    worker.says("agent: preparing");
+    worker.signal(rustix::process::Signal::TERM);
+
+    let said = worker.ended().done();
+
+    assert!(said.stderr.contains("ends before it was ready"), "{}", said.stderr);
+    assert_eq!(factory.left_running(), [""; 0]);
+}
+
+#[test]
+fn the_preparation_of_an_agent_takes_no_longer_than_its_rounds_may() {
+    let factory = Factory::with_todo("- [ ] a\n");
+    let agent = factory.program("slow", "sleep 300");
+    let factory =
+        factory.with("AGENT", "command").with("AGENT_COMMAND", agent).with("AGENT_TIMEOUT", "200ms");
+    let said = factory.drain().refused(1);
+    assert!(said.contains("cannot prepare the agent") && said.contains("did not end in time"), "{said}");
+}
+
+#[test]
 fn the_reason_is_said_once_and_again_when_it_changes() {
     let factory = Factory::with_todo("- [ ] a [needs-plan]\n").with("NO_ISSUES_WAIT", "20ms");
     let mut worker = factory.start("w-1", &[]);
