@@ -364,6 +364,51 @@ mod remotes {
 mod todo_files {
     use super::*;
 
+    /// What may be seen of a file that another program is just replacing.
+    fn spoiled(factory: &Factory) -> [fn(&Path); 2] {
+        assert!(factory.sandbox().todo().exists());
+        [|path| fs::remove_file(path).unwrap(), |path| fs::write(path, b"\xff\xfe is no text").unwrap()]
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_for_a_while_ends_no_worker_that_has_read_it_before() {
+        let factory = Factory::with_todo("- [x] a\n").with("NO_ISSUES_WAIT", "50ms");
+        let todo = factory.sandbox().todo();
+        for (spoil, says) in spoiled(&factory).into_iter().zip(["there is no TODO file", "it is not UTF-8"]) {
+            fs::write(&todo, "- [x] a\n").unwrap();
+            let mut worker = factory.start("w-waits", &["--max-issues", "1"]);
+            worker.says("nothing to do");
+            spoil(&todo);
+            worker.says("trying again in");
+            fs::write(&todo, "- [ ] b\n").unwrap();
+
+            let said = worker.ended().done().stderr;
+
+            assert_eq!(said.matches(says).count(), 1, "{said}");
+            assert!(factory.sandbox().todo_text().starts_with("- [x] b\n"));
+        }
+    }
+
+    #[test]
+    fn one_that_cannot_be_read_at_the_end_of_a_run_is_told_when_it_can() {
+        let waits = "echo A > a.txt; echo ready; while ! [ -e \"$GO\" ]; do sleep 0.02; done";
+        let factory = Factory::with_todo("- [ ] a\n").agent(waits);
+        let go = factory.sandbox().root().join("go");
+        let factory = factory.with("GO", go.to_str().unwrap());
+        let mut worker = factory.start("w-1", &["--max-issues", "1"]);
+        worker.says("agent: ready");
+        let (todo, text) = (factory.sandbox().todo(), factory.sandbox().todo_text());
+        fs::remove_file(&todo).unwrap();
+        fs::write(go, "").unwrap();
+        worker.says("cannot change issue `TODO-1` yet, trying again in 2 s");
+        fs::write(&todo, text).unwrap();
+
+        worker.ended().done();
+
+        assert!(factory.sandbox().todo_text().starts_with("- [x] a\n"));
+        assert_eq!(factory.claims(), [""; 0]);
+    }
+
     #[test]
     fn a_remote_that_takes_no_change_of_the_file_ends_the_worker_and_leaves_no_claim() {
         let sandbox = Sandbox::builder().todo_in_repository("- [ ] a\n").build();

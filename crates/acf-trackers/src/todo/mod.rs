@@ -93,7 +93,7 @@ impl Todo {
 
     fn parse<'a>(&self, contents: &'a [u8]) -> Result<Document<'a>, TrackerError> {
         Document::parse(contents).map_err(|error| {
-            TrackerError::Impossible(format!("cannot read TODO file `{}`: {error}", self.file.name()))
+            TrackerError::Unreadable(format!("cannot read TODO file `{}`: {error}", self.file.name()))
         })
     }
 

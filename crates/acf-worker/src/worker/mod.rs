@@ -278,7 +278,9 @@ impl WorkerError {
             | Self::NoTrunk(_)
             | Self::NotAuthenticated(_) => false,
             Self::Claims(_) | Self::Host(_) => true,
-            Self::Tracker(TrackerError::RateLimited { .. } | TrackerError::Other { .. }) => true,
+            Self::Tracker(
+                TrackerError::RateLimited { .. } | TrackerError::Unreadable(_) | TrackerError::Other { .. },
+            ) => true,
             Self::Tracker(_) => false,
         }
     }

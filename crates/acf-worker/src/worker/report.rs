@@ -164,9 +164,8 @@ fn wait_after(error: &WorkerError, wait: Duration) -> Option<Duration> {
         | WorkerError::Host(GitHostError::RateLimited { retry_after }) => {
             (*retry_after <= LONGEST_WAIT).then_some(*retry_after)
         }
-        WorkerError::Tracker(TrackerError::Other { .. }) | WorkerError::Host(GitHostError::Other { .. }) => {
-            Some(wait)
-        }
+        WorkerError::Tracker(TrackerError::Unreadable(_) | TrackerError::Other { .. })
+        | WorkerError::Host(GitHostError::Other { .. }) => Some(wait),
         WorkerError::Tracker(_)
         | WorkerError::Host(_)
         | WorkerError::Claims(_)
