@@ -348,7 +348,7 @@ pub async fn explain(
     if let Some(version) = survey.claims.get(slug) {
         let read = claims.read_claims(&BTreeMap::from([(slug.to_owned(), version.clone())])).await?;
         if let Some(claim) = read.get(version) {
-            view = ClaimView::Held(claim.worker.clone());
+            view = ClaimView::Held { worker: claim.worker.clone(), since: claim.started_at };
         }
     }
     let history = read_history(claims, issue, &survey).await?;
