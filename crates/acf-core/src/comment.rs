@@ -189,8 +189,9 @@ fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
 /// Renders a receipt as the Markdown table that a tracker shows.
 fn receipt_table(receipt: &Receipt, record: &RunRecord, commit: Option<&str>) -> String {
     let mut table = format!("| | |\n|---|---|\n| agent | {} |\n", agent_line(receipt));
-    if let Some(gate) = gate_line(receipt) {
-        let on = commit.map(|commit| format!(", on a clean checkout of {commit}")).unwrap_or_default();
+    if let Some(gate) = gate_line(record) {
+        let on = commit.filter(|_| !receipt.gate.is_empty());
+        let on = on.map(|commit| format!(", on a clean checkout of {commit}")).unwrap_or_default();
         let _ = writeln!(table, "| gate | {gate}{on} |");
     }
     let _ = writeln!(
@@ -245,15 +246,20 @@ pub fn cost(usage: &crate::receipt::Usage) -> String {
     format!("${dollars:.2}{estimated}")
 }
 
-/// Says in one line what the gate's commands showed; nothing where there is no gate.
+/// What a receipt says of work that landed unchecked.
+pub const NO_GATE: &str = "none: the repository has no checks in .acf/config.toml";
+
+/// Says in one line what the gate's commands showed, or that work landed without any; nothing where none were due.
 #[must_use]
-pub fn gate_line(receipt: &Receipt) -> Option<String> {
-    let checks = receipt.gate.iter().map(|check| {
+pub fn gate_line(record: &RunRecord) -> Option<String> {
+    let checks = record.receipt.gate.iter().map(|check| {
         let exit = check.exit_code.map_or("was ended".into(), |code| format!("exit {code}"));
         format!("`{}` {exit} ({})", check.command, duration(Duration::from_millis(check.duration_ms)))
     });
     let line = checks.collect::<Vec<_>>().join(", ");
-    (!line.is_empty()).then_some(line)
+    let has_landed = matches!(record.outcome, Outcome::Landed { plan: None, .. });
+    let is_unchecked = record.receipt.gate.is_empty() && has_landed;
+    if is_unchecked { Some(NO_GATE.to_owned()) } else { (!line.is_empty()).then_some(line) }
 }
 
 /// Writes a number of tokens the short way: `612`, `41k`.

@@ -17,6 +17,7 @@ mod settle;
 mod stubs;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -247,6 +248,7 @@ pub struct Worker {
     clerk: Clerk,
     fatigue: Fatigue,
     spending: Spending,
+    has_told_of_no_gate: AtomicBool,
 }
 
 /// Why a worker cannot go on just now.
@@ -299,7 +301,14 @@ impl Worker {
             orders.rules.attempts.max_attempts,
         )
         .with_hosting(around.hosting.clone());
-        Self { around, orders, clerk, fatigue: Fatigue::default(), spending: Spending::default() }
+        Self {
+            around,
+            orders,
+            clerk,
+            fatigue: Fatigue::default(),
+            spending: Spending::default(),
+            has_told_of_no_gate: AtomicBool::new(false),
+        }
     }
 
     /// Returns the worker's name.

@@ -1,11 +1,13 @@
 //! One run under a claim: the step machine's actions performed, then report and release.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use acf_core::agent::{AgentOutcome, Trouble};
 use acf_core::claim::{ClaimError, ClaimState, Landing, Published, Survey, Wip};
-use acf_core::issue::IssueKey;
+use acf_core::issue::{IssueKey, Stage};
 use acf_core::issue_run::{Action, Conclusion, Event, IssueRun, PushOutcome};
+use acf_core::policy::POLICY_PATH;
 use acf_core::progress::{Step, What};
 use acf_core::receipt::Receipt;
 use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunId, RunRecord, Target};
@@ -91,7 +93,14 @@ impl Worker {
         survey: &Survey,
         stop: &CancellationToken,
     ) -> Conclusion {
-        let (mut run, mut action) = IssueRun::begin(bench.terms());
+        let terms = bench.terms();
+        let is_unchecked = terms.stage == Stage::Implementation && !terms.has_gate;
+        if is_unchecked && !self.has_told_of_no_gate.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "work lands unchecked: the repository has no checks under `verify` in {POLICY_PATH}"
+            );
+        }
+        let (mut run, mut action) = IssueRun::begin(terms);
         let mut survey = survey.clone();
         let mut turn = None;
         // Whether nothing that takes its time has been done since the issue was last looked at.
@@ -465,7 +474,7 @@ mod tests {
     use std::sync::Arc;
 
     use acf_core::clock::Clock as _;
-    use acf_core::issue::{Issue, Stage};
+    use acf_core::issue::Issue;
 
     use super::super::stubs::{Answer, Moved, Renewals, Unasked, held, worker_with};
     use super::*;
