@@ -559,10 +559,16 @@ mod tests {
     fn a_receipt_leaves_out_what_is_not_known() {
         let bare = Receipt { agent: "script".into(), ..Receipt::default() };
         assert_eq!(agent_line(&bare), "script");
-        assert_eq!(gate_line(&bare), None);
+        let with = |outcome: Outcome, receipt: &Receipt| RunRecord {
+            receipt: receipt.clone(),
+            ..record(outcome, 1)
+        };
+        assert_eq!(gate_line(&with(Outcome::Interrupted, &bare)), None);
+        let landed = landed_record(1).outcome;
+        assert_eq!(gate_line(&with(landed.clone(), &bare)).as_deref(), Some(NO_GATE));
         let ended = CheckResult { command: "make".into(), exit_code: None, duration_ms: 0 };
         let ended = Receipt { gate: vec![ended], ..bare };
-        assert_eq!(gate_line(&ended).unwrap(), "`make` was ended (0.0 s)");
+        assert_eq!(gate_line(&with(landed, &ended)).unwrap(), "`make` was ended (0.0 s)");
     }
 
     #[test]
