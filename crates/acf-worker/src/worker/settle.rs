@@ -134,14 +134,14 @@ impl Clerk {
             }
         };
         let mut lease = Lease::new(held, self.claims.clone(), self.clock.clone(), sent_at);
-        match self.tell(&record, &mut lease).await {
-            Ok(()) => {}
+        let wip = match self.tell(&record, &mut lease).await {
+            Ok(told) => told.wip(wip),
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(None),
             Err(error) => {
                 self.leave(&lease.held, record, wip);
                 return Err(error);
             }
-        }
+        };
         match self.claims.release(&lease.held, Some(&record), &wip).await {
             Ok(()) => {}
             Err(ClaimError::Lost) => return Ok(None),
