@@ -33,7 +33,7 @@ pub struct Errand {
 pub fn begin(settings: &Settings) -> Result<CancellationToken, StartError> {
     log::init(&settings.worker.log_filter, settings.mask.clone());
     let stop = CancellationToken::new();
-    signals::install(stop.clone(), settings.worker.stop_grace)
+    signals::install(stop.clone(), settings.worker.stop_grace, left_behind(settings.worker.id.as_ref()))
         .map_err(|cause| StartError::Machine { attempt: "cannot handle signals", cause })?;
     Ok(stop)
 }
@@ -64,6 +64,18 @@ pub async fn work(
         inter_issue_wait: settings.worker.inter_issue_wait,
     };
     Ok(ready.patrol(patrol, &stop).await?)
+}
+
+/// Says what becomes of the issue of a worker that ends at once.
+fn left_behind(worker: Option<&WorkerId>) -> String {
+    let (name, whose) = match worker {
+        Some(id) => (id.as_str(), ""),
+        None => ("ID", "; `acf issues explain KEY` names the worker"),
+    };
+    format!(
+        "; an issue that was worked on stays claimed until its claim expires, `acf sweep --dead {name}` frees it \
+         at once{whose}"
+    )
 }
 
 fn end_what_guards_left() {

@@ -30,6 +30,33 @@ fn a_worker_that_is_told_to_stop_while_its_agent_is_prepared_ends_at_once_and_we
 }
 
 #[test]
+fn a_worker_that_is_ended_at_once_leaves_word_of_how_its_issue_is_freed() {
+    let does_not_end = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
+    let factory = Factory::with_todo("- [ ] a\n").agent(does_not_end);
+    factory.acf(&["workers", "1"]).done();
+    let id = factory.waits_for("the agent", || {
+        let worker = factory.acf(&["status", "--json"]).done().json()["workers"][0].clone();
+        (worker["run"]["step"] == "agent").then(|| worker["id"].as_str().map(str::to_owned))?
+    });
+
+    let said = factory.acf(&["stop", "--all", "--grace", "0s"]).done().stderr;
+
+    assert!(said.contains(&format!("`acf sweep --dead {id}` frees it at once")), "{said}");
+    factory.acf(&["sweep", "--dead", &id]).done();
+    assert_eq!(factory.claims(), [""; 0]);
+    assert!(factory.sandbox().todo_text().starts_with("- [ ] a\n"));
+
+    let mut worker = factory.start("w-twice", &[]);
+    worker.is_at("agent");
+    worker.says("agent: ready");
+    worker.signal(rustix::process::Signal::TERM);
+    worker.says("told to stop");
+    worker.signal(rustix::process::Signal::TERM);
+    let said = worker.ended().stderr;
+    assert!(said.contains("`acf sweep --dead w-twice` frees it at once"), "{said}");
+}
+
+#[test]
 fn the_preparation_of_an_agent_takes_no_longer_than_its_rounds_may() {
     let factory = Factory::with_todo("- [ ] a\n");
     let agent = factory.program("slow", "sleep 300");
