@@ -556,6 +556,14 @@ mod tests {
     }
 
     #[test]
+    fn work_that_landed_unchecked_is_said_to_have_none() {
+        let unchecked = RunRecord { receipt: Receipt::default(), ..landed_record(1) };
+        let changes = report(&unchecked, &claim(), 3, &Leads::default());
+        let Change::Comment { body, .. } = &changes[0] else { panic!("{changes:?}") };
+        assert!(body.contains(&format!("| gate | {NO_GATE} |\n")), "{body}");
+    }
+
+    #[test]
     fn a_receipt_leaves_out_what_is_not_known() {
         let bare = Receipt { agent: "script".into(), ..Receipt::default() };
         assert_eq!(agent_line(&bare), "script");

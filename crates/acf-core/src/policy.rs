@@ -101,17 +101,18 @@ pub struct InvalidPolicy {
 }
 
 impl InvalidPolicy {
+    fn in_text(text: &str, error: &toml::de::Error) -> Self {
+        let message = error.message().lines().next().unwrap_or_default();
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+        let why = format!("{}{message}", line.unwrap_or_default());
+        Self { why, shown: Some(error.to_string().trim_end().to_owned()) }
+    }
+
     /// Returns the lines that show where the file is wrong; they are for a fixed-width font.
     #[must_use]
     pub fn shown(&self) -> Option<&str> {
         self.shown.as_deref()
-    }
-}
-
-impl From<toml::de::Error> for InvalidPolicy {
-    fn from(error: toml::de::Error) -> Self {
-        let message = error.message().lines().next().unwrap_or_default().to_owned();
-        Self { why: message, shown: Some(error.to_string().trim_end().to_owned()) }
     }
 }
 
@@ -144,7 +145,7 @@ impl Policy {
     /// # Errors
     /// [`InvalidPolicy`] for anything unknown, of the wrong type, or a time limit of zero or less.
     pub fn parse(text: &str) -> Result<Self, InvalidPolicy> {
-        let file: File = toml::from_str(text)?;
+        let file: File = toml::from_str(text).map_err(|error| InvalidPolicy::in_text(text, &error))?;
         let defaults = Self::default();
         let limits = defaults.timeouts;
         Ok(Self {
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn a_refusal_shows_the_line_that_is_wrong() {
         let refusal = Policy::parse("max_fixes = 1\nverfy = [\"x\"]\n").unwrap_err();
-        assert!(refusal.to_string().contains("unknown field `verfy`"), "{refusal}");
+        assert!(refusal.to_string().contains("not valid: line 2: unknown field `verfy`"), "{refusal}");
         let shown = refusal.shown().unwrap();
         assert!(
             shown.contains("at line 2, column 1\n") && shown.contains("\n2 | verfy = [\"x\"]\n"),
