@@ -155,7 +155,9 @@ pub fn hint_for(error: &StartError) -> Option<String> {
         | StartError::Worker(WorkerError::Tracker(TrackerError::Unauthorized(_))) => {
             "check the tracker's token and what it may do: docs/github.md and docs/jira.md list it"
         }
-        StartError::Tracker(_) | StartError::Machine { .. } | StartError::Worker(_) => return None,
+        StartError::Tracker(_) | StartError::Machine { .. } | StartError::Stopped | StartError::Worker(_) => {
+            return None;
+        }
     };
     Some(hint.to_owned())
 }

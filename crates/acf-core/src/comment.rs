@@ -8,7 +8,7 @@ use crate::git_host::NewPullRequest;
 use crate::issue::{Status, label};
 use crate::money::cost;
 use crate::receipt::Receipt;
-use crate::run::{Failure, Outcome, RunId, RunRecord, Target};
+use crate::run::{Failure, FailureKind, Outcome, RunId, RunRecord, Target};
 use crate::tracker::Change;
 
 /// The longest title of a pull request, in characters; GitHub takes 256.
@@ -167,7 +167,11 @@ pub fn pull_request_updated(record: &RunRecord) -> String {
 
 fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
     let attempt = record.receipt.attempt;
-    let consequence = if !failure.kind.counts() {
+    let consequence = if failure.kind == FailureKind::RepositoryFault {
+        "That says nothing of this issue and does not count as an attempt; it will be tried again when the \
+         repository has changed, or after a while"
+            .to_owned()
+    } else if !failure.kind.counts() {
         "That does not count as an attempt; what was done is kept, and it will be tried again".to_owned()
     } else if record.blocked {
         format!(
@@ -186,8 +190,9 @@ fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
 /// Renders a receipt as the Markdown table that a tracker shows.
 fn receipt_table(receipt: &Receipt, record: &RunRecord, commit: Option<&str>) -> String {
     let mut table = format!("| | |\n|---|---|\n| agent | {} |\n", agent_line(receipt));
-    if let Some(gate) = gate_line(receipt) {
-        let on = commit.map(|commit| format!(", on a clean checkout of {commit}")).unwrap_or_default();
+    if let Some(gate) = gate_line(record) {
+        let on = commit.filter(|_| !receipt.gate.is_empty());
+        let on = on.map(|commit| format!(", on a clean checkout of {commit}")).unwrap_or_default();
         let _ = writeln!(table, "| gate | {gate}{on} |");
     }
     let _ = writeln!(
@@ -241,15 +246,20 @@ fn agents(receipt: &Receipt) -> String {
     parts.collect::<Vec<_>>().join(", then ")
 }
 
-/// Says in one line what the gate's commands showed; nothing where there is no gate.
+/// What a receipt says of work that landed unchecked.
+pub const NO_GATE: &str = "none: the repository has no checks in .acf/config.toml";
+
+/// Says in one line what the gate's commands showed, or that work landed without any; nothing where none were due.
 #[must_use]
-pub fn gate_line(receipt: &Receipt) -> Option<String> {
-    let checks = receipt.gate.iter().map(|check| {
+pub fn gate_line(record: &RunRecord) -> Option<String> {
+    let checks = record.receipt.gate.iter().map(|check| {
         let exit = check.exit_code.map_or("was ended".into(), |code| format!("exit {code}"));
         format!("`{}` {exit} ({})", check.command, duration(Duration::from_millis(check.duration_ms)))
     });
     let line = checks.collect::<Vec<_>>().join(", ");
-    (!line.is_empty()).then_some(line)
+    let has_landed = matches!(record.outcome, Outcome::Landed { plan: None, .. });
+    let is_unchecked = record.receipt.gate.is_empty() && has_landed;
+    if is_unchecked { Some(NO_GATE.to_owned()) } else { (!line.is_empty()).then_some(line) }
 }
 
 /// Writes a number of tokens the short way: `612`, `41k`.
@@ -290,8 +300,8 @@ mod tests {
     use super::*;
     use crate::issue::{Issue, Stage};
     use crate::receipt::{CheckResult, Part, Usage};
+    use crate::run::WorkerId;
     use crate::run::tests::{landed as landed_record, record};
-    use crate::run::{FailureKind, WorkerId};
 
     fn claim() -> Claim {
         let issue = Issue {
@@ -585,13 +595,27 @@ mod tests {
     }
 
     #[test]
+    fn work_that_landed_unchecked_is_said_to_have_none() {
+        let unchecked = RunRecord { receipt: Receipt::default(), ..landed_record(1) };
+        let changes = report(&unchecked, &claim(), 3, &Leads::default());
+        let Change::Comment { body, .. } = &changes[0] else { panic!("{changes:?}") };
+        assert!(body.contains(&format!("| gate | {NO_GATE} |\n")), "{body}");
+    }
+
+    #[test]
     fn a_receipt_leaves_out_what_is_not_known() {
         let bare = Receipt { agent: "script".into(), ..Receipt::default() };
         assert_eq!(agent_line(&bare), "script");
-        assert_eq!(gate_line(&bare), None);
+        let with = |outcome: Outcome, receipt: &Receipt| RunRecord {
+            receipt: receipt.clone(),
+            ..record(outcome, 1)
+        };
+        assert_eq!(gate_line(&with(Outcome::Interrupted, &bare)), None);
+        let landed = landed_record(1).outcome;
+        assert_eq!(gate_line(&with(landed.clone(), &bare)).as_deref(), Some(NO_GATE));
         let ended = CheckResult { command: "make".into(), exit_code: None, duration_ms: 0 };
         let ended = Receipt { gate: vec![ended], ..bare };
-        assert_eq!(gate_line(&ended).unwrap(), "`make` was ended (0.0 s)");
+        assert_eq!(gate_line(&with(landed, &ended)).unwrap(), "`make` was ended (0.0 s)");
     }
 
     #[test]

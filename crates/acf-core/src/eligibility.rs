@@ -30,7 +30,12 @@ pub enum ClaimView {
     /// A claim exists; what it says has not been read, or cannot be.
     Unread,
     /// That worker does.
-    Held(WorkerId),
+    Held {
+        /// The worker.
+        worker: WorkerId,
+        /// When its run began.
+        since: Timestamp,
+    },
 }
 
 /// One predicate of eligibility, and what it found.
@@ -98,7 +103,18 @@ pub fn judge(
     now: Timestamp,
 ) -> Verdict {
     let mut verdict = judge_issue(issue, stage, rules);
-    verdict.findings.push(no_claim(claim));
+    if *claim != ClaimView::None {
+        // What a run has made of the issue is not for people to undo: that would withdraw the run.
+        verdict.findings.iter_mut().for_each(|finding| finding.remedy = None);
+    }
+    let is_at_work = matches!(issue.status, Status::InProgress | Status::Planning);
+    verdict.findings.push(match claim {
+        ClaimView::None if is_at_work => Finding::no(
+            "no worker has a claim on it, whatever its status says",
+            "if nobody works on it, move it to To Do and unassign it",
+        ),
+        claim => no_claim(claim),
+    });
     verdict.findings.push(attempts(stage, rules, history, now));
     verdict
 }
@@ -219,7 +235,10 @@ fn no_claim(claim: &ClaimView) -> Finding {
     match claim {
         ClaimView::None => Finding::yes("no live claim"),
         ClaimView::Unread => Finding::no("claimed by a worker", remedy),
-        ClaimView::Held(worker) => Finding::no(format!("claimed by worker {worker}"), remedy),
+        ClaimView::Held { worker, since } => Finding::no(
+            format!("claimed by worker {worker} since {since:.0}"),
+            format!("`acf logs {worker} -f` shows its run; {remedy}"),
+        ),
     }
 }
 
@@ -322,6 +341,21 @@ mod tests {
     }
 
     #[test]
+    fn while_a_run_holds_an_issue_nobody_is_told_to_undo_what_it_did() {
+        let at_work = Issue { status: Status::InProgress, assignee: Some("acf".into()), ..issue() };
+        let claim = ClaimView::Held { worker: WorkerId::new("w7"), since: now(0) };
+        let remedies = |claim| {
+            let (rules, history) = (Rules::default(), History::default());
+            let verdict = judge(&at_work, Stage::Implementation, &rules, claim, &history, now(60));
+            verdict.findings.into_iter().filter_map(|finding| finding.remedy).collect::<Vec<_>>()
+        };
+        let told = remedies(&claim);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("`acf logs w7 -f` shows its run; "), "{told:?}");
+        assert_eq!(remedies(&ClaimView::None).len(), 3, "nobody works on it: a person has to put it back");
+    }
+
+    #[test]
     fn only_the_starting_statuses_are_taken() {
         let taken_in = |stage| {
             Status::KNOWN
@@ -398,8 +432,8 @@ mod tests {
             judge(&issue(), Stage::Implementation, &Rules::default(), &claim, &History::default(), now(0))
         };
         assert!(judged(ClaimView::None).is_eligible());
-        let held = judged(ClaimView::Held(WorkerId::new("w7")));
-        assert_eq!(held.first_obstacle().unwrap().says, "claimed by worker w7");
+        let held = judged(ClaimView::Held { worker: WorkerId::new("w7"), since: now(0) });
+        assert_eq!(held.first_obstacle().unwrap().says, "claimed by worker w7 since 1970-01-01T00:00:00Z");
         assert!(!judged(ClaimView::Unread).is_eligible());
     }
 

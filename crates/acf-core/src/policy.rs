@@ -93,8 +93,28 @@ impl Default for Policy {
 
 /// The policy's file says something that it cannot say.
 #[derive(Debug, thiserror::Error)]
-#[error("{POLICY_PATH} of the base commit is not valid: {0}")]
-pub struct InvalidPolicy(String);
+#[error("{POLICY_PATH} of the base commit is not valid: {why}")]
+pub struct InvalidPolicy {
+    why: String,
+    /// The lines that show where, if there are any.
+    shown: Option<String>,
+}
+
+impl InvalidPolicy {
+    fn in_text(text: &str, error: &toml::de::Error) -> Self {
+        let message = error.message().lines().next().unwrap_or_default();
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+        let why = format!("{}{message}", line.unwrap_or_default());
+        Self { why, shown: Some(error.to_string().trim_end().to_owned()) }
+    }
+
+    /// Returns the lines that show where the file is wrong; they are for a fixed-width font.
+    #[must_use]
+    pub fn shown(&self) -> Option<&str> {
+        self.shown.as_deref()
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,7 +145,7 @@ impl Policy {
     /// # Errors
     /// [`InvalidPolicy`] for anything unknown, of the wrong type, or a time limit of zero or less.
     pub fn parse(text: &str) -> Result<Self, InvalidPolicy> {
-        let file: File = toml::from_str(text).map_err(|error| InvalidPolicy(error.to_string()))?;
+        let file: File = toml::from_str(text).map_err(|error| InvalidPolicy::in_text(text, &error))?;
         let defaults = Self::default();
         let limits = defaults.timeouts;
         Ok(Self {
@@ -147,7 +167,7 @@ fn limit(name: &str, given: Option<SignedDuration>) -> Result<Option<Duration>, 
     let Some(given) = given else { return Ok(None) };
     match Duration::try_from(given) {
         Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
-        _ => Err(InvalidPolicy(format!("timeouts.{name} must be more than zero"))),
+        _ => Err(InvalidPolicy { why: format!("timeouts.{name} must be more than zero"), shown: None }),
     }
 }
 
@@ -212,8 +232,21 @@ mod tests {
             ("= 3", "config.toml"),
         ];
         for (text, named) in cases {
-            let refusal = Policy::parse(text).unwrap_err().to_string();
-            assert!(refusal.contains(named), "{text}: {refusal}");
+            let refusal = Policy::parse(text).unwrap_err();
+            let told = format!("{refusal}\n{}", refusal.shown().unwrap_or_default());
+            assert!(told.contains(named), "{text}: {told}");
+            assert_eq!(refusal.to_string().lines().count(), 1, "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_refusal_shows_the_line_that_is_wrong() {
+        let refusal = Policy::parse("max_fixes = 1\nverfy = [\"x\"]\n").unwrap_err();
+        assert!(refusal.to_string().contains("not valid: line 2: unknown field `verfy`"), "{refusal}");
+        let shown = refusal.shown().unwrap();
+        assert!(
+            shown.contains("at line 2, column 1\n") && shown.contains("\n2 | verfy = [\"x\"]\n"),
+            "{shown}"
+        );
     }
 }

@@ -111,8 +111,10 @@ pub enum FailureKind {
     /// The tracker does not take what a run changes in its issue: there is no such transition, say, or the
     /// account cannot be assigned.
     TrackerRefused,
-    /// The repository's set-up commands, policy or prompt do not work.
+    /// What the run needs is not there, or its set-up fails with earlier work on the issue in the checkout.
     Setup,
+    /// The repository's policy, prompt or set-up commands do not work at the base commit, whatever the issue.
+    RepositoryFault,
     /// The worker was killed, or vanished.
     WorkerDied,
     /// Something of acf's or the machine's own: a full disk, a lost network.
@@ -121,12 +123,16 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Tells whether a failure of this kind says something about the issue, and so counts as an attempt.
-    /// What befell the agent's service or account befalls every issue alike.
+    /// What befell the agent's service or account, or is wrong with the repository, befalls every issue alike.
     #[must_use]
     pub fn counts(self) -> bool {
         !matches!(
             self,
-            Self::RateLimited | Self::ServiceUnavailable | Self::QuotaExhausted | Self::NotAuthenticated
+            Self::RateLimited
+                | Self::ServiceUnavailable
+                | Self::QuotaExhausted
+                | Self::NotAuthenticated
+                | Self::RepositoryFault
         )
     }
 
@@ -370,6 +376,7 @@ pub(crate) mod tests {
             FailureKind::ServiceUnavailable,
             FailureKind::QuotaExhausted,
             FailureKind::NotAuthenticated,
+            FailureKind::RepositoryFault,
         ] {
             let befell = record(Outcome::Failed(Failure::new(kind, "429")), 900);
             assert_eq!(attempts(vec![failed(1), befell.clone()]), 1, "{kind:?}");

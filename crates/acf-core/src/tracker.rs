@@ -57,6 +57,10 @@ pub enum TrackerError {
     /// The tracker cannot do that: a workflow without such a transition, a file that is no TODO list.
     #[error("{0}")]
     Impossible(String),
+    /// What the issues are kept in is missing or is no text: a mistake where it has never been read, passing
+    /// where somebody else is just replacing it.
+    #[error("{0}")]
+    Unreadable(String),
     /// Anything else, usually passing.
     #[error("{attempt}")]
     Other {

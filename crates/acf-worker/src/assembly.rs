@@ -89,6 +89,9 @@ pub enum StartError {
     /// No agent is configured, and this needs one.
     #[error("this needs an agent, and AGENT is not set")]
     NoAgent,
+    /// It was told to stop before it was ready.
+    #[error("told to stop while starting")]
+    Stopped,
     /// The worker could not go on.
     #[error("the worker cannot go on")]
     Worker(#[from] WorkerError),
@@ -273,6 +276,7 @@ async fn check_entry(
     home: &AgentHome,
     guard: &Guard,
     environment: &BTreeMap<String, String>,
+    stop: &CancellationToken,
 ) -> Result<(), StartError> {
     let failed = |cause| StartError::Machine { attempt: "cannot run anything as ACF_AGENT_USER", cause };
     let command = GuardedCommand {
@@ -283,9 +287,9 @@ async fn check_entry(
         stdin: None,
     };
     let limits = Limits { timeout: PREPARATION_TIMEOUT, stall: None, grace: PREPARATION_GRACE };
-    let stop = CancellationToken::new();
-    match process::run(guard, command, limits, &stop, &mut |_, _| {}).await.map_err(failed)? {
+    match process::run(guard, command, limits, stop, &mut |_, _| {}).await.map_err(failed)? {
         End::Exited(0) => Ok(()),
+        End::Stopped => Err(StartError::Stopped),
         End::NotStarted(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
             Err(AgentUserError::NoRight(user.name.clone()).into())
         }
@@ -311,22 +315,40 @@ async fn try_out(workbench: &GitWorkbench) -> Result<Vec<Option<String>>, StartE
     Ok(versions)
 }
 
+/// Waits for a step of getting ready, unless the worker is told to stop.
+async fn unless_stopped<T, E: Into<StartError>>(
+    stop: &CancellationToken,
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, StartError> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(StartError::Stopped),
+        done = step => done.map_err(Into::into),
+    }
+}
+
+/// An agent's preparation may take no longer than one of its rounds.
+fn preparation_limits(allowance: &Allowance, grace: Duration) -> Limits {
+    let timeout = allowance.timeout.map_or(PREPARATION_TIMEOUT, |limit| limit.min(PREPARATION_TIMEOUT));
+    Limits { timeout, stall: None, grace }
+}
+
 /// Prepares an agent, once per worker, in its home.
 async fn prepare(
     agent: &dyn Agent,
-    guard: &Guard,
-    env: &[(OsString, OsString)],
+    (guard, env, limits): (&Guard, &[(OsString, OsString)], Limits),
     renewals: Option<&Renewals>,
+    stop: &CancellationToken,
 ) -> Result<(), StartError> {
     let home = env.iter().find(|(name, _)| name == "HOME");
     let home = home.map_or_else(std::env::temp_dir, |(_, home)| PathBuf::from(home));
-    let limits = Limits { timeout: PREPARATION_TIMEOUT, stall: None, grace: PREPARATION_GRACE };
     let place = Place { guard, dir: &home, env, limits };
     let mut log = |line: &str| tracing::info!("agent: {line}");
-    let prepared = agent::prepare(agent, renewals, place, &CancellationToken::new(), &mut log).await;
+    let prepared = agent::prepare(agent, renewals, place, stop, &mut log).await;
     let broken = |cause| StartError::Machine { attempt: "cannot prepare the agent", cause };
     match prepared.map_err(broken)? {
         None | Some(AgentOutcome::Finished) => Ok(()),
+        Some(AgentOutcome::Stopped) => Err(StartError::Stopped),
         Some(AgentOutcome::Crashed { exit_code, message }) => {
             let code = exit_code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
             let words = message.map(|message| format!(": {message}")).unwrap_or_default();
@@ -371,7 +393,8 @@ impl AgentAlone {
     /// # Errors
     /// [`StartError::Machine`] when that fails.
     pub async fn prepare(&self) -> Result<(), StartError> {
-        prepare(&*self.agent, &self.guard, &self.env, None).await
+        let limits = preparation_limits(&self.allowance, PREPARATION_GRACE);
+        prepare(&*self.agent, (&self.guard, &self.env, limits), None, &CancellationToken::new()).await
     }
 
     /// Runs it once in `directory`; its output goes to `log`.
@@ -446,25 +469,27 @@ pub struct ReadyWorker {
 /// Puts a worker together: checks everything that can be checked before an issue is claimed.
 ///
 /// # Errors
-/// [`StartError`], for whatever is missing or does not work.
+/// [`StartError`], for whatever is missing or does not work; [`StartError::Stopped`] once `stop` is cancelled.
 pub async fn assemble(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
     stage: Stage,
+    stop: &CancellationToken,
 ) -> Result<ReadyWorker, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let roster = Arc::new(open_agents(settings, environment, clock.clone())?);
     let prices = Arc::new(open_prices(settings)?);
     let user = settings.allowance.user.as_deref().map(AgentUser::named).transpose()?;
     let repository_settings = settings.repository.as_ref().ok_or(StartError::NoRepository)?;
-    let repository = open_repository(repository_settings, environment).await?;
+    let repository = unless_stopped(stop, open_repository(repository_settings, environment)).await?;
     let id = settings.worker.id.clone().unwrap_or_else(new_worker_id);
-    probe::claims(&repository.mirror, &repository_settings.ref_prefix, &id, clock.now()).await?;
+    let prefix = &repository_settings.ref_prefix;
+    unless_stopped(stop, probe::claims(&repository.mirror, prefix, &id, clock.now())).await?;
     let tracker = open_tracker(settings, Some(&repository))?;
     let hosting = open_hosting(settings, &repository)?;
-    let account = tracker.port.whoami().await?;
+    let account = unless_stopped(stop, tracker.port.whoami()).await?;
     remove_abandoned(&repository_settings.work_dir);
-    repository.mirror.tidy().await?;
+    unless_stopped(stop, repository.mirror.tidy()).await?;
     let events = EventFile::open(settings.worker.events_file.as_deref(), id.clone(), clock.clone());
     let observer: Arc<dyn Observer> = Arc::new(
         events.map_err(|cause| StartError::Machine { attempt: "cannot write ACF_EVENTS_FILE", cause })?,
@@ -475,7 +500,7 @@ pub async fn assemble(
         Some(user) => {
             let home = make_home(&user, &repository_settings.work_dir, &id)?;
             child_environment::move_to(&mut agents_environment, &user.name, home.path());
-            check_entry(&user, &home, &guard, &agents_environment).await?;
+            check_entry(&user, &home, &guard, &agents_environment, stop).await?;
             Some(Arc::new((user, home)))
         }
         None => None,
@@ -499,9 +524,11 @@ pub async fn assemble(
         versions: Vec::new(),
         user,
     };
-    workbench.versions = try_out(&workbench).await?;
+    workbench.versions = unless_stopped(stop, try_out(&workbench)).await?;
+    let limits = preparation_limits(&settings.allowance, workbench.grace);
     for agent in workbench.roster.iter() {
-        prepare(&**agent, &workbench.guard, &workbench.environment, workbench.renewals.as_ref()).await?;
+        let place = (&workbench.guard, &workbench.environment[..], limits);
+        prepare(&**agent, place, workbench.renewals.as_ref(), stop).await?;
     }
     let around = Surroundings {
         mask: settings.mask.clone(),

@@ -12,7 +12,7 @@ use crate::assembly::{StartError, assemble, new_worker_id, open_hosting, open_re
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::process::end_survivors;
-use crate::worker::{Clerk, Life, Patrol, Settled, WorkerError};
+use crate::worker::{Clerk, Ending, Life, Patrol, Settled, WorkerError};
 use crate::{log, signals};
 
 /// What a worker is sent out to do.
@@ -33,7 +33,7 @@ pub struct Errand {
 pub fn begin(settings: &Settings) -> Result<CancellationToken, StartError> {
     log::init(&settings.worker.log_filter, settings.mask.clone());
     let stop = CancellationToken::new();
-    signals::install(stop.clone(), settings.worker.stop_grace)
+    signals::install(stop.clone(), settings.worker.stop_grace, left_behind(settings.worker.id.as_ref()))
         .map_err(|cause| StartError::Machine { attempt: "cannot handle signals", cause })?;
     Ok(stop)
 }
@@ -49,7 +49,14 @@ pub async fn work(
 ) -> Result<Life, StartError> {
     let stop = begin(settings)?;
     end_what_guards_left();
-    let ready = assemble(settings, environment, errand.stage).await?;
+    let ready = match assemble(settings, environment, errand.stage, &stop).await {
+        Ok(ready) => ready,
+        Err(StartError::Stopped) => {
+            tracing::info!("the worker ends before it was ready: told to stop");
+            return Ok(Life { issues: 0, ending: Ending::Stopped });
+        }
+        Err(error) => return Err(error),
+    };
     let patrol = Patrol {
         max_issues: errand.max_issues,
         exit_when_idle: errand.exit_when_idle,
@@ -57,6 +64,18 @@ pub async fn work(
         inter_issue_wait: settings.worker.inter_issue_wait,
     };
     Ok(ready.patrol(patrol, &stop).await?)
+}
+
+/// Says what becomes of the issue of a worker that ends at once.
+fn left_behind(worker: Option<&WorkerId>) -> String {
+    let (name, whose) = match worker {
+        Some(id) => (id.as_str(), ""),
+        None => ("ID", "; `acf issues explain KEY` names the worker"),
+    };
+    format!(
+        "; an issue that was worked on stays claimed until its claim expires, `acf sweep --dead {name}` frees it \
+         at once{whose}"
+    )
 }
 
 fn end_what_guards_left() {

@@ -41,6 +41,7 @@ impl<T: ?Sized> Masked<T> {
             TrackerError::NotFound(text) => TrackerError::NotFound(self.text(&text)),
             TrackerError::Unauthorized(text) => TrackerError::Unauthorized(self.text(&text)),
             TrackerError::Impossible(text) => TrackerError::Impossible(self.text(&text)),
+            TrackerError::Unreadable(text) => TrackerError::Unreadable(self.text(&text)),
             TrackerError::Other { attempt, cause } => {
                 TrackerError::Other { attempt: self.text(&attempt), cause: self.cause(cause) }
             }
@@ -177,6 +178,7 @@ mod tests {
             TrackerError::NotFound(answer()),
             TrackerError::Unauthorized(answer()),
             TrackerError::Impossible(answer()),
+            TrackerError::Unreadable(answer()),
             TrackerError::other(answer(), std::io::Error::other(answer())),
         ] {
             let told = chain(&masked.tracker_error(error));

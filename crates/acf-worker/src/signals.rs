@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 const BY_SIGNAL: i32 = 128;
 
 /// Cancels `stop` at the first signal. At the second, or when `grace` is over, the process ends; its
-/// guards then end whatever agent is running.
+/// guards then end whatever agent is running, and `left_behind` says what is to be done about the rest.
 ///
 /// # Errors
 /// When the handlers cannot be installed.
-pub fn install(stop: CancellationToken, grace: Duration) -> io::Result<()> {
+pub fn install(stop: CancellationToken, grace: Duration, left_behind: String) -> io::Result<()> {
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
@@ -27,11 +27,11 @@ pub fn install(stop: CancellationToken, grace: Duration) -> io::Result<()> {
         stop.cancel();
         let last = tokio::select! {
             second = signals.next() => {
-                tracing::warn!("told to stop again: ending at once");
+                tracing::warn!("told to stop again: ending at once{left_behind}");
                 second
             }
             () = tokio::time::sleep(grace) => {
-                tracing::error!("could not stop within {} s", grace.as_secs());
+                tracing::error!("could not stop within {} s{left_behind}", grace.as_secs());
                 first
             }
         };

@@ -23,7 +23,7 @@ use crate::agent::{Renewals, Roster};
 use crate::agent_user::{AgentHome, AgentUser};
 use crate::config::{Allowance, Prompts};
 use crate::gate::{self, GateEnd, GateReport, Purpose};
-use crate::git::checkout::{Author, Checkout, CheckoutError, Merged, WipNote, checkouts_dir};
+use crate::git::checkout::{Author, Checkout, CheckoutError, Merged, WipNote, checkouts_dir, file_of};
 use crate::git::mirror::Mirror;
 use crate::plain_file;
 use crate::process::{Guard, Limits, Place};
@@ -156,6 +156,18 @@ fn place_for_plan(job: &Job, tree: &Path) -> String {
 
 #[async_trait]
 impl Workbench for GitWorkbench {
+    async fn check(&self, base: &CommitId, stage: Stage) -> Result<(), Failure> {
+        let failed = |error: &dyn std::error::Error| broken("cannot look at the trunk", error);
+        self.mirror.have(base, &self.trunk).await.map_err(|error| failed(&error))?;
+        let read = async |path: &str| {
+            let file = file_of(&self.mirror, base, path).await.map_err(|error| failed(&error))?;
+            Ok::<_, Failure>(file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        let policy = parse_policy(read(POLICY_PATH).await?.as_deref())?;
+        let template = read(repository_path(stage)).await?;
+        prompt::try_out(stage, self.prompts.of(stage), template.as_deref(), &policy.verify)
+    }
+
     async fn open(&self, job: &Job, stop: &CancellationToken) -> Result<Box<dyn Bench>, Failure> {
         self.mirror
             .have(&job.base, &self.trunk)
@@ -263,7 +275,10 @@ impl GitBench {
         match self.run_checks(Purpose::Setup, &tree, None, stop).await?.end {
             GateEnd::Judged(GateOutcome::Passed) => Ok(()),
             GateEnd::Judged(GateOutcome::Failed { reason, evidence }) => {
-                Err(Failure::new(FailureKind::Setup, reason).with_evidence(evidence))
+                // Where earlier work on the issue is in the checkout, that may be what it fails for.
+                let kind =
+                    if self.receipt.resumed { FailureKind::Setup } else { FailureKind::RepositoryFault };
+                Err(Failure::new(kind, reason).with_evidence(evidence))
             }
             GateEnd::Stopped => Err(Failure::new(FailureKind::Setup, "stopped during the set-up")),
         }
@@ -543,8 +558,10 @@ impl Salvage for CheckoutSalvage {
 }
 
 fn parse_policy(text: Option<&str>) -> Result<Policy, Failure> {
-    Policy::parse(text.unwrap_or_default())
-        .map_err(|error| Failure::new(FailureKind::Setup, error.to_string()))
+    Policy::parse(text.unwrap_or_default()).map_err(|error| {
+        Failure::new(FailureKind::RepositoryFault, error.to_string())
+            .with_evidence(error.shown().unwrap_or_default())
+    })
 }
 
 /// Tells whether a file has a line that git writes at the start of a conflict.

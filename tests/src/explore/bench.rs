@@ -40,7 +40,7 @@ impl Workbench for Benches {
             world.scenario.conducts.get(&job.issue.key).and_then(|all| all.get(index)).copied()
         };
         if conduct == Some(Conduct::SetupFails) {
-            return Err(Failure::new(FailureKind::Setup, "`make setup` exit 2"));
+            return Err(Failure::new(FailureKind::RepositoryFault, "`make setup` exit 2"));
         }
         let conduct = conduct.unwrap_or(Conduct::Works);
         let hand = self.0.clone();

@@ -15,6 +15,58 @@ fn said_after(factory: &Factory, worker: &mut Running, looks: usize) -> usize {
 }
 
 #[test]
+fn a_worker_that_is_told_to_stop_while_its_agent_is_prepared_ends_at_once_and_well() {
+    let factory = Factory::with_todo("- [ ] a\n");
+    let agent = factory.program("slow", "echo preparing; sleep 300");
+    let factory = factory.with("AGENT", "command").with("AGENT_COMMAND", agent).with("STOP_GRACE", "20s");
+    let mut worker = factory.start("w-1", &[]);
+    worker.says("agent: preparing");
+    worker.signal(rustix::process::Signal::TERM);
+
+    let said = worker.ended().done();
+
+    assert!(said.stderr.contains("ends before it was ready"), "{}", said.stderr);
+    assert_eq!(factory.left_running(), [""; 0]);
+}
+
+#[test]
+fn a_worker_that_is_ended_at_once_leaves_word_of_how_its_issue_is_freed() {
+    let does_not_end = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
+    let factory = Factory::with_todo("- [ ] a\n").agent(does_not_end);
+    factory.acf(&["workers", "1"]).done();
+    let id = factory.waits_for("the agent", || {
+        let worker = factory.acf(&["status", "--json"]).done().json()["workers"][0].clone();
+        (worker["run"]["step"] == "agent").then(|| worker["id"].as_str().map(str::to_owned))?
+    });
+
+    let said = factory.acf(&["stop", "--all", "--grace", "0s"]).done().stderr;
+
+    assert!(said.contains(&format!("`acf sweep --dead {id}` frees it at once")), "{said}");
+    factory.acf(&["sweep", "--dead", &id]).done();
+    assert_eq!(factory.claims(), [""; 0]);
+    assert!(factory.sandbox().todo_text().starts_with("- [ ] a\n"));
+
+    let mut worker = factory.start("w-twice", &[]);
+    worker.is_at("agent");
+    worker.says("agent: ready");
+    worker.signal(rustix::process::Signal::TERM);
+    worker.says("told to stop");
+    worker.signal(rustix::process::Signal::TERM);
+    let said = worker.ended().stderr;
+    assert!(said.contains("`acf sweep --dead w-twice` frees it at once"), "{said}");
+}
+
+#[test]
+fn the_preparation_of_an_agent_takes_no_longer_than_its_rounds_may() {
+    let factory = Factory::with_todo("- [ ] a\n");
+    let agent = factory.program("slow", "sleep 300");
+    let factory =
+        factory.with("AGENT", "command").with("AGENT_COMMAND", agent).with("AGENT_TIMEOUT", "200ms");
+    let said = factory.drain().refused(1);
+    assert!(said.contains("cannot prepare the agent") && said.contains("did not end in time"), "{said}");
+}
+
+#[test]
 fn the_reason_is_said_once_and_again_when_it_changes() {
     let factory = Factory::with_todo("- [ ] a [needs-plan]\n").with("NO_ISSUES_WAIT", "20ms");
     let mut worker = factory.start("w-1", &[]);

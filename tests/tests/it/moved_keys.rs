@@ -30,6 +30,31 @@ fn attempts(runs: &[Value]) -> Vec<(&str, u64)> {
 }
 
 #[test]
+fn a_run_stays_with_its_item_when_one_of_the_same_summary_is_inserted_above() {
+    let waits = "echo \"$PWD\" > a-$$.txt; echo ready; while ! [ -e \"$GO\" ]; do sleep 0.02; done";
+    let factory = Factory::with_todo("- [x] x\n- [ ] a\n  The first.\n").agent(waits);
+    let go = factory.sandbox().root().join("go");
+    let factory = factory.with("GO", go.to_str().unwrap()).with("ISSUE_RECHECK", "50ms");
+    let mut worker = factory.start("w-1", &["--max-issues", "1"]);
+    worker.says("agent: ready");
+    insert_in_front(&factory, "- [ ] a\n  Inserted.");
+    let said = factory.drain().done().stderr;
+    assert!(said.contains("1 × blocked by TODO-3"), "nobody takes the other one meanwhile: {said}");
+    fs::write(&go, "").unwrap();
+    worker.ended().done();
+
+    let todo = factory.sandbox().todo_text();
+    assert!(todo.starts_with("- [ ] a\n  Inserted.\n- [x] x\n- [x] a\n  The first.\n"), "{todo}");
+    assert_eq!(todo.matches("acf implemented this").count(), 1, "{todo}");
+
+    factory.drain().done();
+    let todo = factory.sandbox().todo_text();
+    assert!(todo.starts_with("- [x] a\n  Inserted.\n"), "{todo}");
+    assert_eq!(todo.matches("acf implemented this").count(), 2, "{todo}");
+    assert_eq!(factory.claims(), Vec::<String>::new());
+}
+
+#[test]
 fn attempts_follow_the_issue() {
     let factory = failed_once();
     insert_in_front(&factory, "- [x] in front");

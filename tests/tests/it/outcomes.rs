@@ -525,6 +525,17 @@ mod fix_rounds {
 mod the_gate {
     use super::*;
 
+    #[test]
+    fn that_does_not_exist_is_warned_of_once_and_stands_in_the_receipt() {
+        let none = "none: the repository has no checks in .acf/config.toml";
+        for sandbox in [Sandbox::builder(), Sandbox::builder().policy(&PolicyFile::new())] {
+            let factory = Factory::of(sandbox.todo("- [ ] a\n- [ ] b\n").build());
+            let said = factory.drain().done().stderr;
+            assert_eq!(said.matches("work lands unchecked: ").count(), 1, "{said}");
+            assert_says(&factory.acf(&["runs", "TODO-1"]).done().stdout, &[&format!("  gate     {none}\n")]);
+        }
+    }
+
     #[track_caller]
     fn assert_not_passed(verify: &str, directives: &[&str]) {
         let policy = PolicyFile::new().verify(verify).max_fixes(0);

@@ -41,7 +41,8 @@ pub async fn run(command: &AgentCommand, context: &Context, out: &mut Out) -> an
             };
             let directory = std::env::current_dir().context("cannot find the current directory")?;
             let stop = CancellationToken::new();
-            signals::install(stop.clone(), settings.worker.stop_grace).context("cannot handle signals")?;
+            signals::install(stop.clone(), settings.worker.stop_grace, String::new())
+                .context("cannot handle signals")?;
             let outcome = with_hint(agent.run(&prompt, &directory, &stop, &mut log).await)?;
             closed?;
             Ok(if outcome == AgentOutcome::Finished { Exit::Done } else { Exit::Failed })

@@ -156,7 +156,7 @@ fn receipt(record: &RunRecord) -> String {
         let alone = Receipt::default().by(std::slice::from_ref(part));
         text += &format!("    {}. {}\n", n + 1, agent_line(&alone));
     }
-    if let Some(gate) = gate_line(receipt) {
+    if let Some(gate) = gate_line(record) {
         text += &format!("  gate     {gate}\n");
     }
     if receipt.fix_rounds > 0 {

@@ -43,6 +43,9 @@ pub async fn run(
     Ok(Exit::Done)
 }
 
+/// Exit codes of programs that ended by a signal begin here.
+const BY_SIGNAL: i32 = 128;
+
 /// How much longer than a worker gives itself it is waited for, before it is killed.
 const MARGIN: Duration = Duration::from_secs(30);
 
@@ -62,12 +65,28 @@ fn has_ended(worker: &WorkerView) -> bool {
 /// # Errors
 /// When one does not end; the others are stopped all the same.
 pub(super) async fn all(runtime: &impl Runtime, workers: &[WorkerId], grace: Duration) -> anyhow::Result<()> {
+    let before = runtime.list().await?;
     let stopped = if workers.is_empty() { Ok(()) } else { each(runtime, workers, grace).await };
+    let now = runtime.list().await?;
+    for id in workers.iter().filter(|id| is_killed_at_work(id, &before, &now)) {
+        say(format!(
+            "{id} was ended during a run: its issue stays claimed until the claim expires; \
+             `acf sweep --dead {id}` frees it at once"
+        ));
+    }
     let left = end_survivors();
     if left > 0 {
         say(format!("ended {} of workers that had been killed", count(left, "leftover process")));
     }
     stopped
+}
+
+/// Tells whether a worker that was at work has ended by a signal, and so had no time to give its issue back.
+fn is_killed_at_work(id: &WorkerId, before: &[WorkerView], now: &[WorkerView]) -> bool {
+    let find = |views: &[WorkerView]| views.iter().find(|view| view.id == *id).cloned();
+    let was_busy = find(before).is_some_and(|view| view.busy == Some(true) && !has_ended(&view));
+    let by_signal = |state| matches!(state, WorkerState::Ended { exit_code: None | Some(BY_SIGNAL..) });
+    was_busy && find(now).is_some_and(|view| by_signal(view.state))
 }
 
 async fn each(runtime: &impl Runtime, workers: &[WorkerId], grace: Duration) -> anyhow::Result<()> {

@@ -17,6 +17,8 @@ use super::headline::Headline;
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 /// How many bytes of the hash make an identity: 12 hexadecimal digits.
 const IDENTITY_BYTES: usize = 6;
+/// How many items of the same summary may go while one of them is worked on.
+const SPARE_ORDINALS: u32 = 8;
 
 /// A file's bytes are no text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,6 +116,27 @@ impl<'a> Document<'a> {
         (is_worked_on && now.assignee.as_deref() == Some(account)).then_some(place)
     }
 
+    /// Finds the item of that identity's summary that `account` works on, whatever its number among those of
+    /// the same summary has become.
+    pub(super) fn find_at_work(&self, identity: &str, account: &str) -> Option<usize> {
+        self.at_work(account).find(|place| {
+            let summary = self.items[*place].headline.summary();
+            let alike = self.items.iter().filter(|item| item.headline.summary() == summary).count();
+            // Some may have been removed since.
+            let numbers = 1..=u32::try_from(alike).unwrap_or(u32::MAX).saturating_add(SPARE_ORDINALS);
+            numbers.into_iter().any(|number| identity_of(&summary, number) == identity)
+        })
+    }
+
+    /// Returns the places of the items that `account` works on.
+    pub(super) fn at_work(&self, account: &str) -> impl Iterator<Item = usize> {
+        self.places().filter(move |place| {
+            let status = self.items[*place].headline.status();
+            let is_at_work = matches!(status, Status::InProgress | Status::Planning);
+            is_at_work && self.block(*place).assignee().as_deref() == Some(account)
+        })
+    }
+
     fn find_key(&self, wanted: &IssueKey) -> Option<usize> {
         let number: usize = wanted.as_str().strip_prefix("TODO-")?.parse().ok()?;
         let place = number.checked_sub(1)?;
@@ -164,16 +187,20 @@ impl<'a> Document<'a> {
     }
 
     fn identity(&self, place: usize) -> String {
-        let mut hash = Sha256::new();
-        hash.update(self.items[place].headline.summary());
-        hash.update([0]);
-        hash.update(self.ordinals[place].to_string());
-        let mut identity = String::with_capacity(2 * IDENTITY_BYTES);
-        for byte in &hash.finalize()[..IDENTITY_BYTES] {
-            let _ = write!(identity, "{byte:02x}");
-        }
-        identity
+        identity_of(&self.items[place].headline.summary(), self.ordinals[place])
     }
+}
+
+fn identity_of(summary: &str, ordinal: u32) -> String {
+    let mut hash = Sha256::new();
+    hash.update(summary);
+    hash.update([0]);
+    hash.update(ordinal.to_string());
+    let mut identity = String::with_capacity(2 * IDENTITY_BYTES);
+    for byte in &hash.finalize()[..IDENTITY_BYTES] {
+        let _ = write!(identity, "{byte:02x}");
+    }
+    identity
 }
 
 fn key(place: usize) -> IssueKey {
@@ -378,6 +405,18 @@ Some words:
             let moved = format!("- [ ] new\n{text}");
             assert_eq!(document(&moved).find(reference), Some(place + 1));
         }
+    }
+
+    #[test]
+    fn the_item_that_is_worked_on_is_told_from_those_of_the_same_summary() {
+        let claimed = document("- [ ] a\n- [ ] a\n").issue(1).reference().identity.unwrap();
+        let at_work = "- [>] a\n  - Assignee: acf\n";
+        let found = |before: &str| document(&format!("{before}{at_work}")).find_at_work(&claimed, "acf");
+        assert_eq!(found("- [ ] a\n"), Some(1));
+        assert_eq!(found("- [ ] a\n- [ ] b\n- [x] a\n"), Some(3));
+        assert_eq!(found(""), Some(0), "the first of them is gone");
+        assert_eq!(document(&format!("- [ ] a\n{at_work}")).find_at_work(&claimed, "ada"), None);
+        assert_eq!(document("- [ ] a\n- [ ] a\n").find_at_work(&claimed, "acf"), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub trait TodoFile: Send + Sync {
     /// Returns the file's bytes as they are now.
     ///
     /// # Errors
-    /// [`TrackerError::Impossible`] where there is no such file, `Other` where it cannot be read.
+    /// [`TrackerError::Unreadable`] where there is no such file, `Other` where it cannot be read.
     async fn read(&self) -> Result<Vec<u8>, TrackerError>;
 
     /// Changes the file such that no other change is lost: nothing is written between the bytes that

@@ -116,7 +116,7 @@ impl Place {
         let metadata = fs::metadata(path).and_then(|metadata| Ok((metadata, fs::canonicalize(path)?)));
         let (metadata, target) = metadata.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
-                TrackerError::Impossible(format!("there is no TODO file `{}`", path.display()))
+                TrackerError::Unreadable(format!("there is no TODO file `{}`", path.display()))
             }
             _ => TrackerError::other(cannot("read", path), error),
         })?;

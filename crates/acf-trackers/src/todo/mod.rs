@@ -25,6 +25,7 @@ mod note;
 #[cfg(test)]
 mod properties;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use acf_core::eligibility::starts;
@@ -82,7 +83,8 @@ impl Todo {
         let mut edit = |contents: &[u8]| {
             claimed = None;
             let document = self.parse(contents)?;
-            let mut issues = document.places().map(|place| (place, document.issue(place)));
+            let alike = self.at_work(&document);
+            let mut issues = document.places().map(|place| (place, read(&document, place, &alike)));
             let Some((place, issue)) = issues.find(|(_, issue)| eligible(issue)) else { return Ok(None) };
             claimed = Some((issue, document.line_as_written(place).to_owned()));
             document.edited(place, &changes)
@@ -93,20 +95,38 @@ impl Todo {
 
     fn parse<'a>(&self, contents: &'a [u8]) -> Result<Document<'a>, TrackerError> {
         Document::parse(contents).map_err(|error| {
-            TrackerError::Impossible(format!("cannot read TODO file `{}`: {error}", self.file.name()))
+            TrackerError::Unreadable(format!("cannot read TODO file `{}`: {error}", self.file.name()))
         })
     }
 
     fn find(&self, document: &Document<'_>, issue: &IssueRef) -> Result<usize, TrackerError> {
-        let account = self.assignee.as_deref().unwrap_or(DEFAULT_ASSIGNEE);
-        let found = document.find(issue).or_else(|| document.find_reworded(issue, account));
+        let account = self.account();
+        let at_work = || document.find_at_work(issue.identity.as_deref()?, account);
+        let found = match document.find(issue) {
+            // Another one of the same summary, inserted above, has its place and number now.
+            Some(place) if is_untouched(&document.issue(place)) => Some(at_work().unwrap_or(place)),
+            Some(place) => Some(place),
+            None => at_work().or_else(|| document.find_reworded(issue, account)),
+        };
         found.ok_or_else(|| not_found(issue))
+    }
+
+    fn account(&self) -> &str {
+        self.assignee.as_deref().unwrap_or(DEFAULT_ASSIGNEE)
+    }
+
+    /// Returns the items that are worked on, by their summaries. Of items of the same summary only one is worked
+    /// on at a time: nothing else would tell them apart once they have moved.
+    fn at_work(&self, document: &Document<'_>) -> HashMap<String, String> {
+        let key = |place| (document.issue(place).summary, document.issue(place).key.to_string());
+        document.at_work(self.account()).map(key).collect()
     }
 
     async fn issues(&self, wanted: impl Fn(&Issue) -> bool) -> Result<Vec<Issue>, TrackerError> {
         let contents = self.file.read().await?;
         let document = self.parse(&contents)?;
-        Ok(document.places().map(|place| document.issue(place)).filter(wanted).collect())
+        let at_work = self.at_work(&document);
+        Ok(document.places().map(|place| read(&document, place, &at_work)).filter(wanted).collect())
     }
 }
 
@@ -132,7 +152,7 @@ impl Tracker for Todo {
         let contents = self.file.read().await?;
         let document = self.parse(&contents)?;
         let place = self.find(&document, issue)?;
-        Ok(document.issue(place))
+        Ok(read(&document, place, &self.at_work(&document)))
     }
 
     async fn apply_if(
@@ -145,7 +165,7 @@ impl Tracker for Todo {
         let mut edit = |contents: &[u8]| {
             let document = self.parse(contents)?;
             let place = self.find(&document, issue)?;
-            let found = Box::new(document.issue(place));
+            let found = Box::new(read(&document, place, &self.at_work(&document)));
             if !condition(&found) {
                 applied = Some(Applied::No(found));
                 return Ok(None);
@@ -157,6 +177,21 @@ impl Tracker for Todo {
         self.file.update(&message(issue, changes), &mut edit).await?;
         Ok(applied.expect("an update that succeeds has called its edit"))
     }
+}
+
+/// Reads an item; one of the same summary that is worked on has to be done first.
+fn read(document: &Document<'_>, place: usize, at_work: &HashMap<String, String>) -> Issue {
+    let mut issue = document.issue(place);
+    if is_untouched(&issue) {
+        issue.blocked_by.extend(at_work.get(&issue.summary).cloned());
+    }
+    issue
+}
+
+/// Tells whether nobody works on an issue or has finished it.
+fn is_untouched(issue: &Issue) -> bool {
+    let waits = matches!(issue.status, Status::ToDo | Status::AwaitingPlanReview | Status::PlanApproved);
+    waits && issue.assignee.is_none()
 }
 
 fn not_found(issue: &IssueRef) -> TrackerError {

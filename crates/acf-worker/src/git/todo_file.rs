@@ -66,7 +66,7 @@ impl RepositoryFile {
         let file =
             file_of(&self.mirror, tip, &self.path).await.map_err(|error| self.failed("read", error))?;
         file.ok_or_else(|| {
-            TrackerError::Impossible(format!(
+            TrackerError::Unreadable(format!(
                 "there is no file {} on branch {} of the repository",
                 self.path, self.trunk
             ))

@@ -1,6 +1,8 @@
 //! Prompts: templates rendered strictly, so that a typo in one is an error and not a hole.
 
-use acf_core::issue::{Issue, Stage};
+use std::collections::BTreeSet;
+
+use acf_core::issue::{Issue, Stage, Status};
 use acf_core::issue_run::Feedback;
 use acf_core::prompt::{PromptIssue, PromptValues, fence, select};
 use acf_core::run::{Failure, FailureKind};
@@ -37,7 +39,7 @@ pub struct PromptInputs<'a> {
 /// Renders the prompt of a run's first round.
 ///
 /// # Errors
-/// A [`Failure`] of the kind `Setup` that names the template and what is wrong with it.
+/// A [`Failure`] of the kind `RepositoryFault` that names the template and what is wrong with it.
 pub fn first(inputs: &PromptInputs<'_>) -> Result<String, Failure> {
     let PromptInputs { issue, stage, .. } = *inputs;
     let built_in = match stage {
@@ -60,8 +62,42 @@ pub fn first(inputs: &PromptInputs<'_>) -> Result<String, Failure> {
         resumed: inputs.resumed,
     };
     render(template, Serde(values)).map_err(|error| {
-        Failure::new(FailureKind::Setup, format!("cannot use {origin} as a prompt: {error:#}"))
+        Failure::new(FailureKind::RepositoryFault, format!("cannot use {origin} as a prompt: {error:#}"))
     })
+}
+
+/// Finds out whether the stage's template can be used at all, with an issue that nobody has.
+///
+/// # Errors
+/// As [`first`].
+pub fn try_out(
+    stage: Stage,
+    setting: Option<&str>,
+    repository: Option<&str>,
+    checks: &[String],
+) -> Result<(), Failure> {
+    let issue = Issue {
+        key: "ISSUE-1".parse().expect("letters, a dash and a digit are a key"),
+        summary: "An issue".into(),
+        description: "Its description".into(),
+        status: Status::ToDo,
+        assignee: None,
+        labels: BTreeSet::new(),
+        url: None,
+        blocked_by: Vec::new(),
+        identity: None,
+    };
+    let inputs = PromptInputs {
+        issue: &issue,
+        stage,
+        setting,
+        repository,
+        plan: None,
+        plan_path: "plans/ISSUE-1.md",
+        checks,
+        resumed: false,
+    };
+    first(&inputs).map(|_| ())
 }
 
 /// What an agent is told that knows nothing of the rounds before.
@@ -192,7 +228,7 @@ mod tests {
         let inputs = PromptInputs { setting: Some("{{ isue.key }}"), ..inputs(&issue, &[]) };
         let failure = first(&inputs).unwrap_err();
         assert!(failure.reason.contains("the variable IMPLEMENTATION_PROMPT"), "{}", failure.reason);
-        assert_eq!(failure.kind, FailureKind::Setup);
+        assert_eq!(failure.kind, FailureKind::RepositoryFault);
     }
 
     #[test]

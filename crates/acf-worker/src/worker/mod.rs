@@ -5,6 +5,7 @@
 
 mod hand_out;
 mod lease;
+mod let_go;
 mod patrol;
 mod poll;
 mod recheck;
@@ -16,6 +17,7 @@ mod settle;
 mod stubs;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -71,6 +73,14 @@ pub trait Workbench: Send + Sync {
     /// # Errors
     /// A [`Failure`] when the repository, its policy or the machine is not up to it.
     async fn open(&self, job: &Job, stop: &CancellationToken) -> Result<Box<dyn Bench>, Failure>;
+
+    /// Finds out, without a run, whether the repository's policy and prompt can be used at that commit.
+    ///
+    /// # Errors
+    /// A [`Failure`] of the kind `RepositoryFault` if not, any other when that cannot be found out.
+    async fn check(&self, _base: &CommitId, _stage: Stage) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// One run's place on the workbench. Each method performs one action of
@@ -239,6 +249,7 @@ pub struct Worker {
     clerk: Clerk,
     fatigue: Fatigue,
     spending: Spending,
+    has_told_of_no_gate: AtomicBool,
 }
 
 /// Why a worker cannot go on just now.
@@ -270,7 +281,9 @@ impl WorkerError {
             | Self::NoTrunk(_)
             | Self::NotAuthenticated(_) => false,
             Self::Claims(_) | Self::Host(_) => true,
-            Self::Tracker(TrackerError::RateLimited { .. } | TrackerError::Other { .. }) => true,
+            Self::Tracker(
+                TrackerError::RateLimited { .. } | TrackerError::Unreadable(_) | TrackerError::Other { .. },
+            ) => true,
             Self::Tracker(_) => false,
         }
     }
@@ -289,7 +302,14 @@ impl Worker {
             orders.rules.attempts.max_attempts,
         )
         .with_hosting(around.hosting.clone());
-        Self { around, orders, clerk, fatigue: Fatigue::default(), spending: Spending::default() }
+        Self {
+            around,
+            orders,
+            clerk,
+            fatigue: Fatigue::default(),
+            spending: Spending::default(),
+            has_told_of_no_gate: AtomicBool::new(false),
+        }
     }
 
     /// Returns the worker's name.

@@ -66,20 +66,36 @@ pub struct Life {
 }
 
 impl Worker {
-    /// Works until there is a reason to end.
+    /// Works until there is a reason to end. What it holds when it cannot go on, it lets go.
     ///
     /// # Errors
     /// [`WorkerError`] when something is wrong that waiting does not mend.
     pub async fn patrol(&self, patrol: Patrol, stop: &CancellationToken) -> Result<Life, WorkerError> {
+        let life = self.pass_by_pass(patrol, stop).await;
+        if life.is_err() {
+            self.clerk.let_go().await;
+        }
+        life
+    }
+
+    async fn pass_by_pass(&self, patrol: Patrol, stop: &CancellationToken) -> Result<Life, WorkerError> {
         self.around.observer.note(What::Started { stage: self.orders.stage });
         let mut issues = 0;
         let mut errors = 0;
         let mut told_why = String::new();
+        let mut told_error = String::new();
+        // Whether a whole pass has gone well so far.
+        let mut has_begun = false;
         loop {
             if stop.is_cancelled() {
                 return Ok(Life { issues, ending: Ending::Stopped });
             }
-            let wait = match self.pass(stop).await {
+            let pass = self.pass(stop).await;
+            if pass.is_ok() {
+                has_begun = true;
+                told_error.clear();
+            }
+            let wait = match pass {
                 Ok(Pass::Worked(record)) => {
                     if let Some(reason) = record.as_deref().and_then(not_authenticated) {
                         return Err(WorkerError::NotAuthenticated(reason));
@@ -122,13 +138,21 @@ impl Worker {
                     }
                     wait
                 }
+                Err(WorkerError::Tracker(error @ TrackerError::Unreadable(_))) if !has_begun => {
+                    return Err(error.into());
+                }
                 Err(error) if error.is_passing() && !(patrol.exit_when_idle && errors == MOST_ERRORS) => {
                     let wait = error_wait(&error, errors);
                     errors += 1;
                     let (wait_secs, cause) = (wait.as_secs(), chain(&error));
                     let until = self.around.clock.now().checked_add(wait).unwrap_or(Timestamp::MAX);
                     let until = until.round(jiff::Unit::Second).unwrap_or(until);
-                    tracing::warn!(wait_secs, "{cause}; trying again in {wait_secs} s, at {until}");
+                    if cause == told_error {
+                        tracing::debug!(wait_secs, "{cause}; trying again in {wait_secs} s, at {until}");
+                    } else {
+                        tracing::warn!(wait_secs, "{cause}; trying again in {wait_secs} s, at {until}");
+                    }
+                    told_error = cause;
                     wait
                 }
                 Err(error) => return Err(error),

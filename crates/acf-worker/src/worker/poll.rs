@@ -56,7 +56,7 @@ impl Worker {
         let Some(trunk) = survey.trunk.clone() else {
             return Err(WorkerError::NoTrunk(self.orders.trunk.clone()));
         };
-        if let Some(rest) = self.fatigue.rest(self.around.clock.now()) {
+        if let Some(rest) = self.rest(&trunk).await {
             return Ok(Pass::Resting { why: rest.why, until: rest.until });
         }
         if let Some(spent) = self.budget_spent(&survey).await? {
@@ -79,7 +79,12 @@ impl Worker {
         if let Some(spent) = self.budget_spent(&survey).await? {
             return Ok(spent);
         }
-        self.take_first(vec![issue.masked(&self.around.mask)], &survey, &trunk, stop).await
+        let pass = self.take_first(vec![issue.masked(&self.around.mask)], &survey, &trunk, stop).await;
+        if pass.is_err() {
+            // There is no next pass that could settle what this one has left.
+            self.clerk.let_go().await;
+        }
+        pass
     }
 
     /// Tells whether the day's runs have cost as much as they may.
@@ -343,7 +348,7 @@ pub async fn explain(
     if let Some(version) = survey.claims.get(slug) {
         let read = claims.read_claims(&BTreeMap::from([(slug.to_owned(), version.clone())])).await?;
         if let Some(claim) = read.get(version) {
-            view = ClaimView::Held(claim.worker.clone());
+            view = ClaimView::Held { worker: claim.worker.clone(), since: claim.started_at };
         }
     }
     let history = read_history(claims, issue, &survey).await?;
@@ -466,6 +471,60 @@ mod tests {
         assert_eq!(tracker.now(), stubs::issue(), "it is given back");
         assert_eq!(tracker.comments(), [""; 0]);
         assert_eq!(worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn an_issue_that_a_person_moved_on_before_it_was_confirmed_is_free_again() {
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), [Failing::Moved(Status::Done)]));
+        let claims = Arc::new(Granted::default());
+        let worker = worker_with(claims.clone(), tracker.clone(), Arc::new(Moved::default()));
+
+        let pass = worker.pass(&CancellationToken::new()).await.unwrap();
+
+        assert!(matches!(pass, Pass::Nothing { .. }), "{pass:?}");
+        assert_eq!(claims.survey().await.unwrap().claims.len(), 0);
+        assert_eq!(claims.released(), [None]);
+        assert_eq!(tracker.now().status, Status::Done);
+    }
+
+    #[tokio::test]
+    async fn an_issue_that_was_approved_before_it_was_confirmed_is_given_back_as_approved() {
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), [Failing::Moved(Status::PlanApproved)]));
+        let (claims, clock) = (Arc::new(Granted::default()), Arc::new(Moved::default()));
+        let worker = worker_with(claims.clone(), tracker, clock.clone());
+        let mut lease = Lease::new(stubs::held(60 * 60), claims, clock, Duration::ZERO);
+
+        let confirmed = worker.confirm(&stubs::issue(), &mut lease).await;
+
+        assert!(matches!(confirmed, Ok(Confirmed::Taken(_))));
+        let give_back = acf_core::comment::give_back(&lease.held.claim);
+        assert!(give_back.contains(&Change::Transition(Status::PlanApproved)), "{give_back:?}");
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_cannot_go_on_releases_the_claim_on_an_issue_that_is_as_it_was() {
+        let refusal = || Failing::Before(TrackerError::Impossible("protected branch".into()));
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), [0; 8].map(|_| refusal())));
+        let claims = Arc::new(Granted::default());
+        let worker = worker_with(claims.clone(), tracker.clone(), Arc::new(Moved::default()));
+
+        worker.pass_for(stubs::issue(), &CancellationToken::new()).await.unwrap_err();
+
+        assert_eq!(claims.released(), [None], "nothing is recorded of a run that never began");
+        assert_eq!(tracker.now(), stubs::issue());
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_cannot_go_on_keeps_the_claim_on_an_issue_that_it_cannot_give_back() {
+        let refusal = || Failing::Before(TrackerError::Impossible("protected branch".into()));
+        let failures = std::iter::once(Failing::AfterOne(no_route())).chain([0; 8].map(|_| refusal()));
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), failures));
+        let claims = Arc::new(Granted::default());
+        let worker = worker_with(claims.clone(), tracker.clone(), Arc::new(Moved::default()));
+
+        worker.pass_for(stubs::issue(), &CancellationToken::new()).await.unwrap_err();
+
+        assert_eq!((tracker.now().status, claims.released()), (Status::InProgress, vec![]));
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acf_core::claim::Claim;
+use acf_core::claim::{Claim, Wip};
 use acf_core::clock::Clock;
 use acf_core::comment::{self, Leads, Review};
 use acf_core::git_host::GitHostError;
@@ -21,6 +21,29 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// A tracker that asks for more patience than this is told later, by whoever finds the claim.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// Whether there was anybody to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The issue has been told.
+    Issue,
+    /// The issue is gone.
+    Nobody,
+}
+
+impl Told {
+    /// Returns what becomes of the work that is kept: nobody will go on with that of an issue that is gone.
+    pub(super) fn wip(self, meant: Wip) -> Wip {
+        match (self, meant) {
+            (Self::Issue, meant) => meant,
+            (Self::Nobody, Wip::Put(commit)) => {
+                tracing::warn!(%commit, "the work is kept as commit {commit} of the local mirror only");
+                Wip::Drop
+            }
+            (Self::Nobody, Wip::Keep | Wip::Drop) => Wip::Drop,
+        }
+    }
+}
+
 impl Clerk {
     /// Tells the tracker of a run's end, after opening the pull request that it leads to. An issue that is
     /// gone is told nothing, and that is fine.
@@ -30,17 +53,17 @@ impl Clerk {
     /// # Errors
     /// [`WorkerError::Claims`] when the claim is no longer held, the last [`TrackerError`] or
     /// [`GitHostError`] when telling failed several times.
-    pub(super) async fn tell(&self, record: &RunRecord, lease: &mut Lease) -> Result<(), WorkerError> {
+    pub(super) async fn tell(&self, record: &RunRecord, lease: &mut Lease) -> Result<Told, WorkerError> {
         let mut patience = Patience::default();
         loop {
             match self.tell_once(record, lease).await {
-                Ok(()) => return Ok(()),
+                Ok(told) => return Ok(told),
                 Err(error) => patience.wait(&*self.clock, &record.issue, error).await?,
             }
         }
     }
 
-    async fn tell_once(&self, record: &RunRecord, lease: &mut Lease) -> Result<(), WorkerError> {
+    async fn tell_once(&self, record: &RunRecord, lease: &mut Lease) -> Result<Told, WorkerError> {
         // Each time anew: the waits may have been long.
         lease.ensure().await?;
         let leads = self.leads(record, lease).await?;
@@ -51,9 +74,9 @@ impl Clerk {
         match self.tell_as_found(&issue, claim, changes).await {
             Err(TrackerError::NotFound(_)) => {
                 tracing::warn!(issue.key = %issue, "issue `{issue}` is gone; nobody to tell");
-                Ok(())
+                Ok(Told::Nobody)
             }
-            told => Ok(told?),
+            told => Ok(told.map(|()| Told::Issue)?),
         }
     }
 
@@ -164,9 +187,8 @@ fn wait_after(error: &WorkerError, wait: Duration) -> Option<Duration> {
         | WorkerError::Host(GitHostError::RateLimited { retry_after }) => {
             (*retry_after <= LONGEST_WAIT).then_some(*retry_after)
         }
-        WorkerError::Tracker(TrackerError::Other { .. }) | WorkerError::Host(GitHostError::Other { .. }) => {
-            Some(wait)
-        }
+        WorkerError::Tracker(TrackerError::Unreadable(_) | TrackerError::Other { .. })
+        | WorkerError::Host(GitHostError::Other { .. }) => Some(wait),
         WorkerError::Tracker(_)
         | WorkerError::Host(_)
         | WorkerError::Claims(_)

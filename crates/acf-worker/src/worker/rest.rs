@@ -1,5 +1,5 @@
-//! When a worker takes no issues for a while: its agents have no quota left, their service does not work, or the
-//! day's budget is spent.
+//! When a worker takes no issues for a while: its agents have no quota left, their service does not work, the
+//! day's budget is spent, or something is wrong with the repository itself.
 //!
 //! Every issue would fare alike then, so nothing is tried. What dead workers left is settled all the same.
 
@@ -12,9 +12,11 @@ use acf_core::eligibility::Finding;
 use acf_core::ledger::{day, next_day, spent_on};
 use acf_core::money::{cost, money};
 use acf_core::receipt::Usage;
-use acf_core::run::{Failure, FailureKind, Outcome, RunRecord};
+use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunRecord};
 use jiff::Timestamp;
 use jiff::civil::Date;
+
+use super::Worker;
 
 /// When a service is asked again that does not say how long it refuses.
 const ASK_AGAIN: Duration = Duration::from_secs(15 * 60);
@@ -22,6 +24,10 @@ const ASK_AGAIN: Duration = Duration::from_secs(15 * 60);
 const FIRST_LEAST: Duration = Duration::from_secs(60);
 /// The most that a rest lasts at the least.
 const LONGEST_LEAST: Duration = Duration::from_secs(60 * 60);
+
+/// After a fault of the repository that a moved trunk did not mend, the most that is waited before the next try
+/// at a trunk that has moved again: workers whose tracker is a file on the trunk move it by trying.
+const LONGEST_AFTER_MOVE: Duration = Duration::from_secs(5 * 60);
 
 /// Why no issue is taken, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +44,17 @@ pub(super) struct Fatigue(Mutex<Met>);
 struct Met {
     in_a_row: u32,
     rest: Option<Rest>,
+    fault: Option<Fault>,
+}
+
+/// What is wrong with the repository, as a run or a look at the trunk has found.
+#[derive(Clone, Debug)]
+struct Fault {
+    reason: String,
+    /// Where the trunk was when it was first looked at after the run: giving the issue back may have moved it.
+    trunk: Option<CommitId>,
+    /// From when a trunk that has moved is tried.
+    try_moved_from: Timestamp,
 }
 
 impl Fatigue {
@@ -50,15 +67,17 @@ impl Fatigue {
                 met.in_a_row = met.in_a_row.saturating_add(1);
                 let why = format!("{}; waiting until {until:.0}", without_time(&failure.reason));
                 met.rest = Some(Rest { why, until });
+                met.fault = None;
+            }
+            Outcome::Failed(failure) if failure.kind == FailureKind::RepositoryFault => {
+                let trunk = None;
+                let try_moved_from = after(now, least(met.in_a_row).min(LONGEST_AFTER_MOVE));
+                met.fault = Some(Fault { reason: failure.reason.clone(), trunk, try_moved_from });
+                met.pause(now);
+                met.in_a_row = met.in_a_row.saturating_add(1);
             }
             _ => *met = Met::default(),
         }
-    }
-
-    /// Returns the rest that is not over yet.
-    pub(super) fn rest(&self, now: Timestamp) -> Option<Rest> {
-        let met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        met.rest.clone().filter(|rest| now < rest.until)
     }
 }
 
@@ -69,6 +88,71 @@ fn is_tiring(failure: &Failure) -> bool {
     )
 }
 
+impl Met {
+    /// Rests because of the fault that is known, for as long as that usually takes by now.
+    fn pause(&mut self, now: Timestamp) {
+        let Some(fault) = &self.fault else { return };
+        let until = after(now, least(self.in_a_row.saturating_add(1)));
+        let why = format!("{}; trying again when the trunk has moved, or at {until:.0}", fault.reason);
+        self.rest = Some(Rest { why, until });
+    }
+}
+
+impl Worker {
+    /// Returns the rest that is not over yet. A fault of the repository is looked for again, without a run,
+    /// when the trunk has moved and when the rest is over.
+    pub(super) async fn rest(&self, trunk: &CommitId) -> Option<Rest> {
+        let now = self.around.clock.now();
+        let (rest, has_moved) = match self.fatigue.look(trunk, now) {
+            Look::At(rest, has_moved) => (rest, has_moved),
+            Look::NoNeed(rest) => return rest,
+        };
+        match self.around.workbench.check(trunk, self.orders.stage).await {
+            Ok(()) => {
+                if has_moved {
+                    tracing::info!(%trunk, "the trunk has moved: taking issues again");
+                }
+                None
+            }
+            Err(failure) if failure.kind == FailureKind::RepositoryFault => {
+                Some(self.fatigue.stays(&failure.masked(&self.around.mask), trunk, now))
+            }
+            // Whether it is mended is not known: the next look tells, or a run.
+            Err(_) => rest,
+        }
+    }
+}
+
+/// Whether a fault of the repository is to be looked for again.
+enum Look {
+    /// Not now; the rest that holds, if any.
+    NoNeed(Option<Rest>),
+    /// Now; the rest that holds, and whether the trunk has moved.
+    At(Option<Rest>, bool),
+}
+
+impl Fatigue {
+    fn look(&self, trunk: &CommitId, now: Timestamp) -> Look {
+        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = met.rest.clone().filter(|rest| now < rest.until);
+        let Some(fault) = &mut met.fault else { return Look::NoNeed(rest) };
+        let has_moved = *fault.trunk.get_or_insert_with(|| trunk.clone()) != *trunk;
+        let may_be_tried = has_moved && now >= fault.try_moved_from;
+        if rest.is_none() || may_be_tried { Look::At(rest, has_moved) } else { Look::NoNeed(rest) }
+    }
+
+    /// Takes note that there still is a fault where the trunk is now.
+    fn stays(&self, failure: &Failure, trunk: &CommitId, now: Timestamp) -> Rest {
+        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let try_moved_from = now;
+        met.fault =
+            Some(Fault { reason: failure.reason.clone(), trunk: Some(trunk.clone()), try_moved_from });
+        met.pause(now);
+        met.in_a_row = met.in_a_row.saturating_add(1);
+        met.rest.clone().expect("a pause is a rest")
+    }
+}
+
 /// Returns a reason without the time in it, which is said in another place.
 fn without_time(reason: &str) -> &str {
     reason.rsplit_once(" until ").map_or(reason, |(before, _)| before)
@@ -77,12 +161,19 @@ fn without_time(reason: &str) -> &str {
 /// Returns until when to rest: until the service says, and the longer the more often in a row that was
 /// not enough. What it says the first time is believed.
 fn rest_until(told: Option<Timestamp>, in_a_row: u32, now: Timestamp) -> Timestamp {
-    let least = match in_a_row.checked_sub(1) {
+    told.unwrap_or_else(|| after(now, ASK_AGAIN)).max(after(now, least(in_a_row)))
+}
+
+/// Returns how long a rest lasts at the least, after so many in a row.
+fn least(in_a_row: u32) -> Duration {
+    match in_a_row.checked_sub(1) {
         None => Duration::ZERO,
         Some(doublings) => FIRST_LEAST.saturating_mul(2u32.saturating_pow(doublings)).min(LONGEST_LEAST),
-    };
-    let after = |wait| now.checked_add(wait).unwrap_or(Timestamp::MAX);
-    told.unwrap_or_else(|| after(ASK_AGAIN)).max(after(least))
+    }
+}
+
+fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// What runs cost, as far as their records were read: each chain is read again only when it has grown.
@@ -267,16 +358,69 @@ mod tests {
         record(Outcome::Failed(Failure::new(FailureKind::QuotaExhausted, reason).until(Some(at(until)))))
     }
 
+    fn rest(fatigue: &Fatigue, now: i64) -> Option<Rest> {
+        match fatigue.look(&CommitId::new("base"), at(now)) {
+            Look::NoNeed(rest) | Look::At(rest, _) => rest,
+        }
+    }
+
     #[test]
     fn a_worker_rests_until_its_agent_has_quota_again() {
         let fatigue = Fatigue::default();
-        assert_eq!(fatigue.rest(at(0)), None);
+        assert_eq!(rest(&fatigue, 0), None);
         fatigue.note(&exhausted(50), at(0));
         let why = "the agent's account has no quota left; waiting until 1970-01-01T00:00:50Z".to_owned();
-        assert_eq!(fatigue.rest(at(49)), Some(Rest { why, until: at(50) }));
-        assert_eq!(fatigue.rest(at(50)), None);
+        assert_eq!(rest(&fatigue, 49), Some(Rest { why, until: at(50) }));
+        assert_eq!(rest(&fatigue, 50), None);
         fatigue.note(&exhausted(51), at(50));
-        assert_eq!(fatigue.rest(at(109)).unwrap().until, at(110), "it is not believed twice");
+        assert_eq!(rest(&fatigue, 109).unwrap().until, at(110), "it is not believed twice");
+    }
+
+    fn faulty() -> RunRecord {
+        record(Outcome::Failed(Failure::new(FailureKind::RepositoryFault, "set-up `make` exit 2")))
+    }
+
+    fn is_tried(fatigue: &Fatigue, trunk: &str, now: i64) -> bool {
+        matches!(fatigue.look(&CommitId::new(trunk), at(now)), Look::At(..))
+    }
+
+    #[test]
+    fn a_fault_of_the_repository_is_tried_again_when_the_trunk_has_moved_or_after_a_pause() {
+        let fatigue = Fatigue::default();
+        fatigue.note(&faulty(), at(0));
+        let why = "set-up `make` exit 2; trying again when the trunk has moved, or at 1970-01-01T00:01:00Z";
+        assert_eq!(rest(&fatigue, 59), Some(Rest { why: why.into(), until: at(60) }));
+        assert!(!is_tried(&fatigue, "base", 59), "nothing has changed");
+        assert!(is_tried(&fatigue, "moved", 59));
+        assert!(is_tried(&fatigue, "base", 60));
+    }
+
+    #[test]
+    fn tries_that_move_the_trunk_themselves_become_rare() {
+        let fatigue = Fatigue::default();
+        fatigue.note(&faulty(), at(0));
+        assert!(!is_tried(&fatigue, "with the issue given back", 0), "that is the run's own doing");
+        fatigue.note(&faulty(), at(1));
+        assert!(
+            !is_tried(&fatigue, "one", 1) && !is_tried(&fatigue, "two", 60) && is_tried(&fatigue, "two", 61)
+        );
+        (0..20).for_each(|_| fatigue.note(&faulty(), at(100)));
+        assert!(
+            !is_tried(&fatigue, "one", 399) && is_tried(&fatigue, "two", 400),
+            "a person may have mended it"
+        );
+        assert_eq!(rest(&fatigue, 100).unwrap().until, at(100 + 3600));
+    }
+
+    #[test]
+    fn a_fault_that_is_still_there_where_the_trunk_is_now_needs_no_run_to_be_seen() {
+        let fatigue = Fatigue::default();
+        fatigue.note(&faulty(), at(0));
+        let failure = Failure::new(FailureKind::RepositoryFault, "no template");
+        let stays = fatigue.stays(&failure, &CommitId::new("moved"), at(10));
+        assert_eq!(stays.until, at(10 + 120));
+        assert!(stays.why.starts_with("no template; "), "{}", stays.why);
+        assert!(!is_tried(&fatigue, "moved", 11) && is_tried(&fatigue, "moved again", 11));
     }
 
     #[test]
@@ -285,8 +429,8 @@ mod tests {
         fatigue.note(&exhausted(50), at(0));
         let failure = Failure::new(FailureKind::NoChange, "the agent changed nothing");
         fatigue.note(&record(Outcome::Failed(failure)), at(10));
-        assert_eq!(fatigue.rest(at(10)), None);
+        assert_eq!(rest(&fatigue, 10), None);
         fatigue.note(&exhausted(60), at(20));
-        assert_eq!(fatigue.rest(at(20)).unwrap().until, at(60));
+        assert_eq!(rest(&fatigue, 20).unwrap().until, at(60));
     }
 }

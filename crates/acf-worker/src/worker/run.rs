@@ -1,11 +1,13 @@
 //! One run under a claim: the step machine's actions performed, then report and release.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use acf_core::agent::{AgentOutcome, Trouble};
 use acf_core::claim::{ClaimError, ClaimState, Landing, Published, Survey, Wip};
-use acf_core::issue::IssueKey;
+use acf_core::issue::{IssueKey, Stage};
 use acf_core::issue_run::{Action, Conclusion, Event, IssueRun, PushOutcome};
+use acf_core::policy::POLICY_PATH;
 use acf_core::progress::{Step, What};
 use acf_core::receipt::Receipt;
 use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunId, RunRecord, Target};
@@ -91,7 +93,14 @@ impl Worker {
         survey: &Survey,
         stop: &CancellationToken,
     ) -> Conclusion {
-        let (mut run, mut action) = IssueRun::begin(bench.terms());
+        let terms = bench.terms();
+        let is_unchecked = terms.stage == Stage::Implementation && !terms.has_gate;
+        if is_unchecked && !self.has_told_of_no_gate.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "work lands unchecked: the repository has no checks under `verify` in {POLICY_PATH}"
+            );
+        }
+        let (mut run, mut action) = IssueRun::begin(terms);
         let mut survey = survey.clone();
         let mut turn = None;
         // Whether nothing that takes its time has been done since the issue was last looked at.
@@ -282,6 +291,7 @@ impl Worker {
                     | FailureKind::NotAuthenticated
                     | FailureKind::OutOfTurns
                     | FailureKind::OutOfBudget
+                    | FailureKind::RepositoryFault
                     | FailureKind::AgentTimedOut => SaveFor::GoingOn,
                     _ => SaveFor::LookingAt,
                 };
@@ -316,8 +326,8 @@ impl Worker {
                 return Err(error);
             }
         };
-        match self.clerk.tell(&record, &mut lease).await {
-            Ok(()) => {}
+        let wip = &match self.clerk.tell(&record, &mut lease).await {
+            Ok(told) => told.wip(wip.clone()),
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(self.dropped(job)),
             Err(WorkerError::Claims(error)) => return Err(self.kept(job, wip, error).into()),
             // The claim stays: the next pass settles it, or whoever finds it.
@@ -325,7 +335,7 @@ impl Worker {
                 self.clerk.leave(&lease.held, record, wip.clone());
                 return Err(error);
             }
-        }
+        };
         let mut released = self.around.claims.release(&lease.held, Some(&record), wip).await;
         if let (Err(ClaimError::Refused { .. } | ClaimError::Other { .. }), Wip::Put(commit)) =
             (&released, wip)
@@ -441,6 +451,11 @@ fn log_end(record: &RunRecord) {
         Outcome::Failed(failure) => {
             let reason = &failure.reason;
             tracing::warn!(issue.key = %issue, %run, duration_ms, blocked = record.blocked, "gave issue `{issue}` back: {reason}");
+            if failure.kind == FailureKind::RepositoryFault {
+                // It is shown as it is laid out: where in the file, and what of it.
+                let shown = failure.evidence.as_deref().unwrap_or_default().lines();
+                shown.for_each(|line| tracing::warn!(issue.key = %issue, "{line}"));
+            }
         }
         Outcome::Interrupted => {
             tracing::info!(issue.key = %issue, %run, duration_ms, "stopped working on issue `{issue}`; its work is kept");
@@ -460,7 +475,7 @@ mod tests {
 
     use acf_core::claim::Held;
     use acf_core::clock::Clock as _;
-    use acf_core::issue::{Issue, Stage};
+    use acf_core::issue::Issue;
 
     use super::super::stubs::{Answer, Moved, Refused, Renewals, Unasked, held, issue, worker_with};
     use super::*;

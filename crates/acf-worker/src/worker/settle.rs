@@ -27,9 +27,9 @@ pub struct Settled {
 /// A claim that this process holds on to though its run is over: the tracker could not be told yet.
 #[derive(Debug)]
 pub(super) struct Left {
-    version: Version,
+    pub(super) version: Version,
     record: RunRecord,
-    wip: Wip,
+    pub(super) wip: Wip,
 }
 
 impl Clerk {
@@ -40,7 +40,7 @@ impl Clerk {
         self.left().insert(held.claim.issue.slug().to_owned(), left);
     }
 
-    fn left(&self) -> MutexGuard<'_, HashMap<String, Left>> {
+    pub(super) fn left(&self) -> MutexGuard<'_, HashMap<String, Left>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -134,14 +134,14 @@ impl Clerk {
             }
         };
         let mut lease = Lease::new(held, self.claims.clone(), self.clock.clone(), sent_at);
-        match self.tell(&record, &mut lease).await {
-            Ok(()) => {}
+        let wip = match self.tell(&record, &mut lease).await {
+            Ok(told) => told.wip(wip),
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(None),
             Err(error) => {
                 self.leave(&lease.held, record, wip);
                 return Err(error);
             }
-        }
+        };
         match self.claims.release(&lease.held, Some(&record), &wip).await {
             Ok(()) => {}
             Err(ClaimError::Lost) => return Ok(None),

@@ -209,6 +209,8 @@ pub(super) enum Failing {
     Before(TrackerError),
     /// The first of the changes was made.
     AfterOne(TrackerError),
+    /// Not at all, but a person has moved the issue there right before.
+    Moved(Status),
 }
 
 impl Stubborn {
@@ -268,11 +270,16 @@ impl Tracker for Stubborn {
         condition: Condition<'_>,
         changes: &[Change],
     ) -> Result<Applied, TrackerError> {
+        let is_moved = |failing: &mut Failing| matches!(failing, Failing::Moved(_));
+        if let Some(Failing::Moved(status)) = self.failures.lock().unwrap().pop_front_if(is_moved) {
+            self.change(&Change::Transition(status));
+        }
         let found = Box::new(self.now());
         if !condition(&found) {
             return Ok(Applied::No(found));
         }
         match self.failures.lock().unwrap().pop_front() {
+            Some(Failing::Moved(_)) => unreachable!("an issue is moved before it is looked at"),
             Some(Failing::Before(error)) => return Err(error),
             Some(Failing::AfterOne(error)) => {
                 self.change(&changes[0]);

@@ -44,7 +44,7 @@ pub async fn run(args: &DemoArgs, context: &Context, out: &mut Out) -> anyhow::R
         })
         .hint("set HOME, or XDG_CACHE_HOME to an absolute path")?;
     let stop = CancellationToken::new();
-    signals::install(stop.clone(), 3 * GRACE).context("cannot handle signals")?;
+    signals::install(stop.clone(), 3 * GRACE, String::new()).context("cannot handle signals")?;
     clear_up(&directories.cache, context.environment()).await;
     let sandbox = Sandbox::make(&directories.cache, args.issues, context.environment()).await?;
     let shown = sandbox.path().display();

@@ -97,7 +97,7 @@ impl Summary {
         text += "\nreceipts\n";
         for record in self.records.iter().take(MOST_SHOWN) {
             text += &format!("  {:8} {}\n", record.issue, one_line(&result(record), 66));
-            let gate = gate_line(&record.receipt).map(|gate| format!(" · gate {gate}")).unwrap_or_default();
+            let gate = gate_line(record).map(|gate| format!(" · gate {gate}")).unwrap_or_default();
             let fixes = match record.receipt.fix_rounds {
                 0 => String::new(),
                 n => format!(" · {}", crate::ui::count(n as usize, "fix round")),
