@@ -44,12 +44,15 @@ fn a_run_stays_with_its_item_when_one_of_the_same_summary_is_inserted_above() {
     worker.ended().done();
 
     let todo = factory.sandbox().todo_text();
-    assert!(todo.starts_with("- [ ] a\n  Inserted.\n- [x] x\n- [x] a\n  The first.\n"), "{todo}");
+    assert!(
+        todo.starts_with("- [ ] a\n  Inserted.\n- [x] x\n- [x] a\n  - Assignee: acf\n  The first.\n"),
+        "{todo}"
+    );
     assert_eq!(todo.matches("acf implemented this").count(), 1, "{todo}");
 
     factory.drain().done();
     let todo = factory.sandbox().todo_text();
-    assert!(todo.starts_with("- [x] a\n  Inserted.\n"), "{todo}");
+    assert!(todo.starts_with("- [x] a\n  - Assignee: acf\n  Inserted.\n"), "{todo}");
     assert_eq!(todo.matches("acf implemented this").count(), 2, "{todo}");
     assert_eq!(factory.claims(), Vec::<String>::new());
 }
