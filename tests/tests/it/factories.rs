@@ -8,6 +8,7 @@ mod jira;
 mod jira_workflows;
 mod serving;
 mod todo;
+mod unreachable;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -207,6 +207,7 @@ mod tests {
                 outcome,
                 receipt: Receipt { usage, ..Receipt::default() },
                 blocked,
+                untold: None,
             }),
         }
     }

@@ -316,8 +316,8 @@ impl Worker {
                 return Err(error);
             }
         };
-        match self.clerk.tell(&record, &mut lease).await {
-            Ok(()) => {}
+        let record = match self.clerk.tell(&record, &mut lease).await {
+            Ok(told) => told,
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(self.dropped(job)),
             Err(WorkerError::Claims(error)) => return Err(self.kept(job, wip, error).into()),
             // The claim stays: the next pass settles it, or whoever finds it.
@@ -325,7 +325,7 @@ impl Worker {
                 self.clerk.leave(&lease.held, record, wip.clone());
                 return Err(error);
             }
-        }
+        };
         let mut released = self.around.claims.release(&lease.held, Some(&record), wip).await;
         if let (Err(ClaimError::Refused { .. } | ClaimError::Other { .. }), Wip::Put(commit)) =
             (&released, wip)
@@ -395,6 +395,7 @@ impl Worker {
                 ..receipt
             },
             blocked: false,
+            untold: None,
         }
     }
 }

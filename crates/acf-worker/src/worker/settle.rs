@@ -134,14 +134,14 @@ impl Clerk {
             }
         };
         let mut lease = Lease::new(held, self.claims.clone(), self.clock.clone(), sent_at);
-        match self.tell(&record, &mut lease).await {
-            Ok(()) => {}
+        let record = match self.tell(&record, &mut lease).await {
+            Ok(told) => told,
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(None),
             Err(error) => {
                 self.leave(&lease.held, record, wip);
                 return Err(error);
             }
-        }
+        };
         match self.claims.release(&lease.held, Some(&record), &wip).await {
             Ok(()) => {}
             Err(ClaimError::Lost) => return Ok(None),
@@ -176,6 +176,7 @@ impl Clerk {
                 ..Receipt::default()
             },
             blocked: false,
+            untold: None,
         }
     }
 
@@ -196,18 +197,17 @@ impl Clerk {
     /// Counts a failed run as the attempt that it is after those that `held` knows of.
     async fn counted(&self, mut record: RunRecord, held: &Held) -> Result<RunRecord, WorkerError> {
         if let Outcome::Failed(failure) = &record.outcome {
-            record.receipt.attempt = self.failed_attempts(held).await? + 1;
+            record.receipt.attempt = self.history(held).await?.failed_attempts(held.claim.stage) + 1;
             record.blocked = failure.kind.counts() && record.receipt.attempt >= self.max_attempts;
         }
         Ok(record)
     }
 
-    /// Counts the failed attempts at a claimed issue before this one.
-    async fn failed_attempts(&self, held: &Held) -> Result<u32, WorkerError> {
-        let Some(tip) = &held.runs else { return Ok(0) };
+    /// Reads the runs of a claimed issue before this one, as far as `held` knows of them.
+    pub(super) async fn history(&self, held: &Held) -> Result<History, WorkerError> {
+        let Some(tip) = &held.runs else { return Ok(History::default()) };
         let name = held.claim.record_name();
         let chain = BTreeMap::from([(name.clone(), tip.clone())]);
-        let records = self.claims.read_runs(&chain).await?.remove(&name).unwrap_or_default();
-        Ok(History::new(records).failed_attempts(held.claim.stage))
+        Ok(History::new(self.claims.read_runs(&chain).await?.remove(&name).unwrap_or_default()))
     }
 }

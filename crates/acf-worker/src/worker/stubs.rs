@@ -12,7 +12,8 @@ use acf_core::eligibility::Rules;
 use acf_core::issue::{Issue, IssueRef, Stage, Status};
 use acf_core::mask::Mask;
 use acf_core::progress::{Observer, What};
-use acf_core::run::{CommitId, Failure, RunId, RunRecord, WorkerId};
+use acf_core::receipt::Receipt;
+use acf_core::run::{CommitId, Failure, Outcome, RunId, RunRecord, WorkerId};
 use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -196,6 +197,7 @@ impl ClaimStore for Granted {
 pub(super) struct Stubborn {
     issue: Mutex<Issue>,
     failures: Mutex<VecDeque<Failing>>,
+    refuses: fn(&Change) -> bool,
     comments: Mutex<Vec<String>>,
 }
 
@@ -210,7 +212,12 @@ pub(super) enum Failing {
 impl Stubborn {
     pub(super) fn new(issue: Issue, failures: impl IntoIterator<Item = Failing>) -> Self {
         let failures = Mutex::new(failures.into_iter().collect());
-        Self { issue: Mutex::new(issue), failures, comments: Mutex::default() }
+        Self { issue: Mutex::new(issue), failures, refuses: |_| false, comments: Mutex::default() }
+    }
+
+    /// Makes a tracker that cannot make such changes, and makes those before them.
+    pub(super) fn refusing(issue: Issue, refuses: fn(&Change) -> bool) -> Self {
+        Self { refuses, ..Self::new(issue, []) }
     }
 
     /// Returns the issue as it is now.
@@ -274,7 +281,13 @@ impl Tracker for Stubborn {
                 self.change(&changes[0]);
                 return Err(error);
             }
-            None => changes.iter().for_each(|change| self.change(change)),
+            None => {}
+        }
+        for change in changes {
+            if (self.refuses)(change) {
+                return Err(TrackerError::Impossible(format!("no {change:?} here")));
+            }
+            self.change(change);
         }
         Ok(Applied::Yes(found))
     }
@@ -300,6 +313,25 @@ pub(super) fn held(ttl_secs: u64) -> Held {
     let (now, ttl) = (Timestamp::UNIX_EPOCH, Duration::from_secs(ttl_secs));
     let claim = Claim::new(&issue, Stage::Implementation, worker, run, now, ttl);
     Held { claim, version: Version::new("v1"), runs: None, wip: None }
+}
+
+/// Returns the record of that claim's run.
+pub(super) fn record(outcome: Outcome) -> RunRecord {
+    let claim = held(60).claim;
+    RunRecord {
+        run: claim.run,
+        issue: claim.issue,
+        identity: None,
+        summary: String::new(),
+        stage: claim.stage,
+        worker: claim.worker,
+        started_at: Timestamp::UNIX_EPOCH,
+        ended_at: Timestamp::UNIX_EPOCH,
+        outcome,
+        receipt: Receipt::default(),
+        blocked: false,
+        untold: None,
+    }
 }
 
 /// Ports that a test has nothing to do with.
