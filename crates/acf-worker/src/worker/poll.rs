@@ -102,6 +102,7 @@ impl Worker {
         let (wanted, unwanted): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|issue| judge_issue(issue, stage, rules).is_eligible());
         let mut past = read_past(&*self.around.claims, &wanted, survey).await?;
+        let wanted = troublesome_last(wanted, &past, stage);
         let mut obstacles = Obstacles::default();
         unwanted.iter().for_each(|issue| obstacles.note(&judge_issue(issue, stage, rules)));
         let mut look_again_at: Option<Timestamp> = None;
@@ -283,6 +284,16 @@ struct Orders<'a> {
 
 fn claim_view(issue: &Issue, survey: &Survey) -> ClaimView {
     if survey.claims.contains_key(issue.key.slug()) { ClaimView::Unread } else { ClaimView::None }
+}
+
+/// Puts issues last over which the agent's service failed: one that makes it fail every time must not keep
+/// the others waiting for ever.
+fn troublesome_last(mut issues: Vec<Issue>, past: &BTreeMap<String, History>, stage: Stage) -> Vec<Issue> {
+    issues.sort_by_key(|issue| {
+        let history = past.get(&issue.reference().record_name());
+        history.is_some_and(|history| history.troubled_the_service(stage))
+    });
+    issues
 }
 
 /// Reads the past runs of those issues that have any.
@@ -488,6 +499,18 @@ mod tests {
             comments[0].starts_with("acf gave this back: no transition leads to In Progress. "),
             "{comments:?}"
         );
+    }
+
+    #[test]
+    fn an_issue_over_which_the_agents_service_failed_is_tried_after_the_others() {
+        let issue = |key: &str| Issue { key: key.parse().unwrap(), ..stubs::issue() };
+        let failed = |kind| stubs::record(Outcome::Failed(Failure::new(kind, "500")));
+        let past = [("A-1", FailureKind::ServiceUnavailable), ("A-2", FailureKind::NoChange)]
+            .map(|(key, kind)| (key.to_owned(), History::new(vec![failed(kind)])));
+        let issues = vec![issue("A-1"), issue("A-2"), issue("A-3")];
+        let sorted = troublesome_last(issues, &past.into(), Stage::Implementation);
+        let keys: Vec<_> = sorted.iter().map(|issue| issue.key.as_str()).collect();
+        assert_eq!(keys, ["A-2", "A-3", "A-1"]);
     }
 
     fn verdict(says: &str) -> Verdict {
