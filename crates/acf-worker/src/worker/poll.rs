@@ -49,7 +49,7 @@ impl Worker {
     /// then keeps its claim, and is settled by whoever finds it.
     pub async fn pass(&self, stop: &CancellationToken) -> Result<Pass, WorkerError> {
         let mut survey = self.around.claims.survey().await?;
-        if !self.clerk.settle(&survey, None).await?.is_empty() {
+        if !self.clerk.settle(&survey, None).await?.settled.is_empty() {
             // What was settled may be taken at once, if it is seen as it is now.
             survey = self.around.claims.survey().await?;
         }
@@ -410,6 +410,7 @@ mod tests {
     use acf_core::eligibility::Finding;
     use acf_core::issue::Status;
 
+    use super::super::Settlement;
     use super::super::stubs::{self, Failing, Granted, Moved, Stubborn, worker_with};
     use super::*;
 
@@ -470,13 +471,36 @@ mod tests {
         worker.pass(&stop).await.unwrap_err();
         assert_eq!((tracker.now().status, claims.released()), (Status::InProgress, vec![]));
 
-        let settled = worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap();
+        let settled = worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap().settled;
 
         assert_eq!(settled.len(), 1);
         assert_eq!(settled[0].record.outcome, Outcome::Interrupted);
         assert_eq!(tracker.now(), stubs::issue(), "it is given back");
         assert_eq!(tracker.comments(), [""; 0]);
-        assert_eq!(worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap(), []);
+        let again = worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap();
+        assert_eq!(again, Settlement::default());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_settled_is_not_tried_at_every_pass() {
+        let confirming = [0; 4].map(|_| Failing::AfterOne(no_route()));
+        let settling = [0; 12].map(|_| Failing::Before(no_route()));
+        let failures = confirming.into_iter().chain(settling);
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), failures));
+        let (claims, clock) = (Arc::new(Granted::default()), Arc::new(Moved::default()));
+        let worker = worker_with(claims.clone(), tracker.clone(), clock.clone());
+        worker.pass(&CancellationToken::new()).await.unwrap_err();
+        let mut tried_at_secs = Vec::new();
+        while tried_at_secs.len() < 3 {
+            let begun = clock.monotonic().as_secs();
+            let settlement = worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap();
+            if !settlement.unsettled.is_empty() {
+                tried_at_secs.push(begun);
+            }
+            clock.sleep(Duration::from_secs(1)).await;
+        }
+        // Each try takes 14 s of patience; then 10 s pass, then 20 s.
+        assert_eq!(tried_at_secs, [14, 14 + 14 + 10, 14 + 14 + 10 + 14 + 20]);
     }
 
     #[tokio::test]

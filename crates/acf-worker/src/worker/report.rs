@@ -63,6 +63,12 @@ impl Clerk {
         leads: &Leads,
         why: String,
     ) -> Result<RunRecord, WorkerError> {
+        // Where the issue cannot even be read, it is not the issue that is in the way, and what is to be told
+        // stays in the claim.
+        match self.tracker.issue(&lease.held.claim.issue_ref()).await {
+            Ok(_) | Err(TrackerError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         let issue = record.issue.clone();
         tracing::warn!(issue.key = %issue, run = %record.run, why, "cannot put issue `{issue}` where it belongs: {why}");
         let is_failure = matches!(record.outcome, Outcome::Failed(_));
