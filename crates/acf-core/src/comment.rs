@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::claim::Claim;
-use crate::git_host::NewPullRequest;
+use crate::git_host::{NewPullRequest, PullRequest};
 use crate::issue::{Status, label};
 use crate::receipt::Receipt;
 use crate::run::{Failure, Outcome, RunId, RunRecord, Target};
@@ -180,8 +180,20 @@ pub fn pull_request(record: &RunRecord, issue_page: Option<&str>, base: &str) ->
     let issue = issue_page.map_or_else(|| key.to_string(), |page| format!("[{key}]({page})"));
     let commit = commit.short();
     let table = receipt_table(&record.receipt, record, Some(commit));
-    let body = format!("acf implemented {issue} in {commit}.\n\n{table}");
+    // Markdown hides it, and whoever tells of the run again finds by it whose the pull request is.
+    let hidden = hidden_marker(&record.run);
+    let body = format!("acf implemented {issue} in {commit}.\n\n{table}\n{hidden}");
     Some(NewPullRequest { branch: branch.clone(), base: base.to_owned(), title, body })
+}
+
+fn hidden_marker(run: &RunId) -> String {
+    format!("<!-- {} -->", marker(run))
+}
+
+/// Tells whether that very run has opened the pull request, which then says all there is to be said.
+#[must_use]
+pub fn is_opened_by(pull_request: &PullRequest, run: &RunId) -> bool {
+    pull_request.body.contains(&hidden_marker(run))
 }
 
 /// Says in a pull request that is open already what its branch holds now.
@@ -455,7 +467,11 @@ mod tests {
         | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
         | gate | `make check` exit 0 (12 s), on a clean checkout of 4be19c2 |
         | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
+
+        <!-- acf:run:r1 -->
         ");
+        let opened = PullRequest { number: 5, url: String::new(), body: new.body };
+        assert!(is_opened_by(&opened, &record.run) && !is_opened_by(&opened, &RunId::new("r2")));
         assert!(
             pull_request_updated(&record)
                 .starts_with("acf implemented TODO-3 anew: this branch now holds 4be19c2.\n")

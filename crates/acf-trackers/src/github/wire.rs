@@ -66,6 +66,7 @@ pub(super) struct WireComment {
 pub(super) struct WirePullRequest {
     pub(super) number: u64,
     pub(super) html_url: String,
+    pub(super) body: Option<String>,
 }
 
 impl WireIssue {

@@ -150,8 +150,10 @@ impl Clerk {
             let Some(open) = host.find_pull_request(&new.branch).await? else {
                 return host.open_pull_request(&new).await;
             };
-            let (marker, body) = (comment::marker(&record.run), comment::pull_request_updated(record));
-            host.comment(&open, &marker, &body).await?;
+            if !comment::is_opened_by(&open, &record.run) {
+                let (marker, body) = (comment::marker(&record.run), comment::pull_request_updated(record));
+                host.comment(&open, &marker, &body).await?;
+            }
             Ok(open)
         };
         match opened.await {

@@ -153,6 +153,47 @@ fn a_killed_workers_pull_request_is_opened_by_the_next_one() {
     drain(&github, &factory, &BTreeMap::from([(key, End::InReview)]));
 }
 
+/// Serves an issue that is to be done on a branch: #1, whose pull request is going to be #2.
+fn on_a_branch() -> (GitHub, Factory) {
+    let sandbox = Sandbox::builder().build();
+    let mut github = GitHub::serve(&sandbox);
+    github.add(NewIssue::titled("one").labelled([REQUIRED, "needs-branch"]));
+    let factory = factory(sandbox, &github);
+    (github, factory)
+}
+
+/// Checks that issue and pull request were told once that the work waits for review.
+#[track_caller]
+fn assert_in_review(github: &GitHub) {
+    let standing = &github.standings()["#1"];
+    assert_eq!((standing.status.as_str(), standing.comments.len()), ("In Review", 1), "{standing:?}");
+    assert_eq!(github.pulls_of("feature/1"), 1);
+    assert_eq!(github.service().issue(2).comments, [""; 0], "its body says it already");
+}
+
+#[test]
+fn a_report_that_is_begun_anew_tells_the_pull_request_that_it_opened_nothing() {
+    let (github, factory) = on_a_branch();
+    let comment = Rule::on(Method::POST, "/issues/1/comments").once();
+    github.service().chassis().faults().add(comment, Fault::Cut);
+    factory.drain().done();
+    assert_eq!(github.service().chassis().faults().struck(), 1);
+    assert_in_review(&github);
+}
+
+#[test]
+fn whoever_settles_what_a_killed_worker_left_tells_the_pull_request_that_it_opened_nothing() {
+    let (github, factory) = on_a_branch();
+    github.service().chassis().faults().add(Rule::path("/issues/1/comments"), Fault::status(503));
+    let mut worker = factory.start("w-1", &[]);
+    worker.waits_for("the pull request", |_| (github.pulls_of("feature/1") == 1).then_some(()));
+    worker.signal(rustix::process::Signal::KILL);
+    drop(worker);
+    github.service().chassis().faults().clear();
+    factory.acf(&["sweep", "--dead", "w-1"]).done();
+    assert_in_review(&github);
+}
+
 #[test]
 fn no_token_comes_out_whichever_call_github_refuses() {
     let canaries = Canaries::new(&[TOKEN]);
