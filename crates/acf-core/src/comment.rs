@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::claim::Claim;
 use crate::git_host::{NewPullRequest, PullRequest};
+use crate::hand_back::give_back;
 use crate::issue::{Status, label};
 use crate::receipt::Receipt;
 use crate::run::{Failure, Outcome, RunId, RunRecord, Target};
@@ -115,13 +116,6 @@ fn words(record: &RunRecord, max_attempts: u32, leads: &Leads) -> Option<Change>
         Outcome::Withdrawn { .. } | Outcome::Interrupted => return None,
     };
     Some(Change::Comment { marker: Some(of_whom), body })
-}
-
-/// Returns the changes that give an issue back as it was found. The status comes last: until it has
-/// changed, the issue is seen to be in need of giving back.
-#[must_use]
-pub fn give_back(claim: &Claim) -> [Change; 2] {
-    [Change::Unassign, Change::Transition(claim.found_status.clone())]
 }
 
 fn landed(record: &RunRecord, leads: &Leads) -> String {

@@ -6,6 +6,7 @@ use acf_core::claim::{Claim, Held};
 use acf_core::clock::Clock;
 use acf_core::comment::{self, Leads, Review};
 use acf_core::git_host::GitHostError;
+use acf_core::hand_back::leftovers;
 use acf_core::issue::{Issue, IssueKey, IssueRef, label};
 use acf_core::run::{Outcome, RunRecord};
 use acf_core::tracker::{Applied, Change, TrackerError};
@@ -47,7 +48,7 @@ impl Clerk {
         lease.ensure().await?;
         let leads = self.leads(record, lease).await?;
         let changes = comment::report(record, &lease.held.claim, self.max_attempts, &leads);
-        match self.offer(lease, changes).await? {
+        match self.offer(record, lease, changes).await? {
             Taken::Yes => Ok(record.clone()),
             Taken::Impossible(why) => self.tell_in_part(record, lease, &leads, why).await,
         }
@@ -75,18 +76,18 @@ impl Clerk {
         let blocked = RunRecord { blocked: record.blocked || is_failure, ..record.clone() };
         let claim = lease.held.claim.clone();
         let unmoved = comment::report_unmoved(&blocked, &claim, self.max_attempts, leads, &why);
-        if let Taken::Yes = self.offer(lease, unmoved).await? {
+        if let Taken::Yes = self.offer(record, lease, unmoved).await? {
             // Some trackers have every issue assigned to somebody; the label keeps workers away then, too.
-            self.offer(lease, vec![Change::Unassign]).await?;
+            self.offer(record, lease, vec![Change::Unassign]).await?;
             return Ok(blocked);
         }
         let mut silent = comment::report(record, &claim, self.max_attempts, leads);
         silent.retain(|change| !matches!(change, Change::Comment { .. }));
-        if let Taken::Yes = self.offer(lease, silent).await? {
+        if let Taken::Yes = self.offer(record, lease, silent).await? {
             tracing::error!(issue.key = %issue, "issue `{issue}` takes no comment on how its run ended");
             return Ok(record.clone());
         }
-        if let Taken::Yes = self.offer(lease, vec![Change::AddLabel(label::BLOCKED.into())]).await? {
+        if let Taken::Yes = self.offer(record, lease, vec![Change::AddLabel(label::BLOCKED.into())]).await? {
             tracing::error!(issue.key = %issue, "issue `{issue}` can only be labelled; a person has to look at it");
             return Ok(blocked);
         }
@@ -95,11 +96,16 @@ impl Clerk {
     }
 
     /// Has the tracker make those changes, under a claim that holds.
-    async fn offer(&self, lease: &mut Lease, changes: Vec<Change>) -> Result<Taken, WorkerError> {
+    async fn offer(
+        &self,
+        record: &RunRecord,
+        lease: &mut Lease,
+        changes: Vec<Change>,
+    ) -> Result<Taken, WorkerError> {
         lease.ensure().await?;
         let claim = &lease.held.claim;
         let issue = claim.issue_ref();
-        match self.tell_as_found(&issue, claim, changes).await {
+        match self.tell_as_found(&issue, claim, &record.outcome, changes).await {
             Ok(()) => Ok(Taken::Yes),
             Err(TrackerError::NotFound(_)) => {
                 tracing::warn!(issue.key = %issue, "issue `{issue}` is gone; nobody to tell");
@@ -168,26 +174,32 @@ impl Clerk {
         }
     }
 
-    /// Makes the changes, if the issue still is as the run had put it. If not, only says what there is to
-    /// be said: whoever moved it on meanwhile knew why.
+    /// Makes the changes, if the issue still is as the run had put it. If not, only says what there is to be
+    /// said, and takes off what is acf's own: whoever moved it on meanwhile knew why.
     async fn tell_as_found(
         &self,
         issue: &IssueRef,
         claim: &Claim,
+        outcome: &Outcome,
         changes: Vec<Change>,
     ) -> Result<(), TrackerError> {
         let is_as_left = |issue: &Issue| claim.is_working_on(issue);
-        match self.tracker.apply_if(issue, &is_as_left, &changes).await? {
+        let found = match self.tracker.apply_if(issue, &is_as_left, &changes).await? {
             Applied::Yes(_) => return Ok(()),
-            Applied::No(_) => {}
-        }
+            Applied::No(found) => found,
+        };
         let is_word = |change: &Change| matches!(change, Change::Comment { .. } | Change::AddLabel(_));
         let words: Vec<_> = changes.into_iter().filter(is_word).collect();
         if !words.is_empty() {
             self.tracker.apply(issue, &words).await?;
         }
-        let keeps_others_from = |issue: &Issue| claim.keeps_others_from(issue);
-        self.tracker.apply_if(issue, &keeps_others_from, &[Change::Unassign]).await.map(|_| ())
+        let has_landed = matches!(outcome, Outcome::Landed { .. });
+        let own = leftovers(&found, claim, has_landed);
+        if own.is_empty() {
+            return Ok(());
+        }
+        let is_as_found = |issue: &Issue| leftovers(issue, claim, has_landed) == own;
+        self.tracker.apply_if(issue, &is_as_found, &own).await.map(|_| ())
     }
 }
 

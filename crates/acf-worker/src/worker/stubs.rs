@@ -235,6 +235,7 @@ impl Stubborn {
         match change {
             Change::Assign(account) => issue.assignee = Some(account.clone()),
             Change::Unassign => issue.assignee = None,
+            Change::UnassignFrom(account) => _ = issue.assignee.take_if(|now| now == account),
             Change::Transition(status) => issue.status = status.clone(),
             Change::AddLabel(label) => _ = issue.labels.insert(label.clone()),
             Change::RemoveLabel(label) => _ = issue.labels.remove(label),
