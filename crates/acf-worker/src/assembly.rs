@@ -39,6 +39,7 @@ use crate::git::remote::{Credentials, Remote};
 use crate::git::todo_file::RepositoryFile;
 use crate::masked::Masked;
 use crate::process::{self, End, Guard, GuardedCommand, Limits, Place};
+use crate::start::patiently;
 use crate::workbench::GitWorkbench;
 use crate::worker::{Hosting, Life, Orders, Patrol, PullRequests, Surroundings, Worker, WorkerError};
 
@@ -88,6 +89,9 @@ pub enum StartError {
     /// The worker could not go on.
     #[error("the worker cannot go on")]
     Worker(#[from] WorkerError),
+    /// The worker was told to stop before it was ready to work.
+    #[error("told to stop before there was anything to do")]
+    Stopped,
 }
 
 /// The target repository, ready to be used.
@@ -426,7 +430,8 @@ pub struct ReadyWorker {
     observer: Arc<dyn Observer>,
 }
 
-/// Puts a worker together: checks everything that can be checked before an issue is claimed.
+/// Puts a worker together: checks everything that can be checked before an issue is claimed. A tracker or
+/// a remote that does not answer just now is waited for.
 ///
 /// # Errors
 /// [`StartError`], for whatever is missing or does not work.
@@ -434,18 +439,24 @@ pub async fn assemble(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
     stage: Stage,
+    stop: &CancellationToken,
 ) -> Result<ReadyWorker, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let roster = Arc::new(open_agents(settings, environment, clock.clone())?);
     let prices = Arc::new(open_prices(settings)?);
     let user = settings.allowance.user.as_deref().map(AgentUser::named).transpose()?;
     let repository_settings = settings.repository.as_ref().ok_or(StartError::NoRepository)?;
-    let repository = open_repository(repository_settings, environment).await?;
     let id = settings.worker.id.clone().unwrap_or_else(new_worker_id);
-    probe::claims(&repository.mirror, &repository_settings.ref_prefix, &id, clock.now()).await?;
+    let open = async || {
+        let repository = open_repository(repository_settings, environment).await?;
+        probe::claims(&repository.mirror, &repository_settings.ref_prefix, &id, clock.now()).await?;
+        Ok(repository)
+    };
+    let repository = patiently("the repository", &*clock, stop, open).await?;
     let tracker = open_tracker(settings, Some(&repository))?;
     let hosting = open_hosting(settings, &repository)?;
-    let account = tracker.port.whoami().await?;
+    let whoami = async || Ok(tracker.port.whoami().await?);
+    let account = patiently(settings.tracker.service(), &*clock, stop, whoami).await?;
     remove_abandoned(&repository_settings.work_dir);
     repository.mirror.tidy().await?;
     let events = EventFile::open(settings.worker.events_file.as_deref(), id.clone(), clock.clone());

@@ -12,7 +12,7 @@ use crate::assembly::{StartError, assemble, new_worker_id, open_hosting, open_re
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::process::end_survivors;
-use crate::worker::{Clerk, Life, Patrol, Settlement, WorkerError};
+use crate::worker::{Clerk, Ending, Life, Patrol, Settlement, WorkerError};
 use crate::{log, signals};
 
 /// What a worker is sent out to do.
@@ -49,7 +49,13 @@ pub async fn work(
 ) -> Result<Life, StartError> {
     let stop = begin(settings)?;
     end_what_guards_left();
-    let ready = assemble(settings, environment, errand.stage).await?;
+    let ready = match assemble(settings, environment, errand.stage, &stop).await {
+        Err(StartError::Stopped) => {
+            tracing::info!("told to stop before there was anything to do");
+            return Ok(Life { issues: 0, ending: Ending::Stopped });
+        }
+        assembled => assembled?,
+    };
     let patrol = Patrol {
         max_issues: errand.max_issues,
         exit_when_idle: errand.exit_when_idle,

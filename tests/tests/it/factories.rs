@@ -7,6 +7,7 @@ mod interruptions;
 mod jira;
 mod jira_workflows;
 mod serving;
+mod starts;
 mod todo;
 mod unreachable;
 
