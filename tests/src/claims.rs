@@ -246,6 +246,7 @@ pub fn record(claim: &Claim, outcome: Outcome) -> RunRecord {
         outcome,
         receipt: Receipt::default(),
         blocked: false,
+        untold: None,
     }
 }
 

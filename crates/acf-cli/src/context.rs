@@ -8,9 +8,10 @@ use std::path::Path;
 use acf_worker::assembly::{self, OpenTracker, Repository, StartError};
 use acf_worker::config::{self, Factory, Flags, Layers, Need, Problems, Settings, variables};
 use anyhow::Context as _;
+use jiff::Timestamp;
 
 use crate::args::SettingArgs;
-use crate::error::{WithHint, hint_for};
+use crate::error::{WithHint, hint_for, with_rate_limit};
 use crate::process::{Launch, ProcessRuntime};
 
 /// The settings in their layers, and the environment.
@@ -81,6 +82,15 @@ impl Context {
         tell_warnings(&settings);
         let runtime = self.runtime(&factory)?;
         Ok((factory, runtime))
+    }
+
+    /// Adds to an error whose rate limit it is, where it is one.
+    #[must_use]
+    pub fn with_rate_limit(&self, error: anyhow::Error) -> anyhow::Error {
+        match config::load(&self.layers, Need::Tracker) {
+            Ok(settings) => with_rate_limit(error, settings.tracker.service(), Timestamp::now()),
+            Err(_) => error,
+        }
     }
 
     /// Opens the repository that is configured; `None` if none is.

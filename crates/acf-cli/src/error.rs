@@ -14,6 +14,7 @@ use acf_worker::config::Problems;
 use acf_worker::git::probe::{MINIMUM_VERSION, ProbeError};
 use acf_worker::worker::WorkerError;
 use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const CAUSE: Style = Style::new().dimmed();
@@ -162,6 +163,22 @@ pub fn hint_for(error: &StartError) -> Option<String> {
     Some(hint.to_owned())
 }
 
+/// Adds whose rate limit it is and until when, where a tracker limits calls: `service` is what the tracker
+/// is called, and `now` the time.
+#[must_use]
+pub fn with_rate_limit(error: anyhow::Error, service: &str, now: Timestamp) -> anyhow::Error {
+    let limits = error.chain().filter_map(|cause| cause.downcast_ref::<TrackerError>());
+    let retry_after = limits.into_iter().find_map(|cause| match cause {
+        TrackerError::RateLimited { retry_after } => Some(*retry_after),
+        _ => None,
+    });
+    let Some(retry_after) = retry_after else { return error };
+    let until = now.checked_add(retry_after).unwrap_or(Timestamp::MAX);
+    let until = until.round(jiff::Unit::Second).unwrap_or(until);
+    let hint = "try again then, or give acf a token of its own; workers wait by themselves";
+    error.context(format!("{service} takes no more calls until {until}")).context(Hint(hint.to_owned()))
+}
+
 /// Returns how `acf` ends with that error.
 #[must_use]
 pub fn exit(error: &anyhow::Error) -> Exit {
@@ -242,6 +259,19 @@ mod tests {
           caused by: 401 Unauthorized
         hint: check JIRA_EMAIL and JIRA_TOKEN; `acf doctor` tests them
         ");
+    }
+
+    #[test]
+    fn a_rate_limit_is_told_with_its_service_and_its_end() {
+        let limited = TrackerError::RateLimited { retry_after: std::time::Duration::from_secs(600) };
+        let error = with_rate_limit(anyhow::Error::new(limited), "GitHub", Timestamp::UNIX_EPOCH);
+        insta::assert_snapshot!(plain(&error), @r"
+        error: GitHub takes no more calls until 1970-01-01T00:10:00Z
+          caused by: rate limited for 600 s
+        hint: try again then, or give acf a token of its own; workers wait by themselves
+        ");
+        let other = with_rate_limit(unauthorized().unwrap_err(), "GitHub", Timestamp::UNIX_EPOCH);
+        assert_eq!(plain(&other), "error: 401 Unauthorized");
     }
 
     #[test]

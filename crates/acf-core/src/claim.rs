@@ -45,6 +45,12 @@ pub struct Claim {
     pub stage: Stage,
     /// Who holds the claim.
     pub worker: WorkerId,
+    /// Whose run it is, where another worker has taken the claim over to settle what that one left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_of: Option<WorkerId>,
+    /// Whether the holder could not settle what it took over, and has let go of it: anybody may, at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_let_go: bool,
     /// The run that it was taken for.
     pub run: RunId,
     /// How often the claim has changed.
@@ -85,6 +91,8 @@ impl Claim {
             summary: issue.summary.clone(),
             stage,
             worker,
+            run_of: None,
+            is_let_go: false,
             run,
             generation: 0,
             state: ClaimState::Working,
@@ -154,7 +162,20 @@ impl Claim {
     /// state stay: they are what is to be settled.
     #[must_use]
     pub fn taken_over(&self, worker: WorkerId, now: Timestamp, ttl: Duration) -> Self {
-        Self { worker, ttl_secs: ttl.as_secs().max(1), ..self.renewed(now) }
+        let run_of = (*self.runner() != worker).then(|| self.runner().clone());
+        Self { worker, run_of, is_let_go: false, ttl_secs: ttl.as_secs().max(1), ..self.renewed(now) }
+    }
+
+    /// Returns the claim as whoever has taken it over lets go of it, unsettled.
+    #[must_use]
+    pub fn let_go(&self, now: Timestamp) -> Self {
+        Self { is_let_go: true, ..self.renewed(now) }
+    }
+
+    /// Returns the worker whose run it is, whoever holds the claim by now.
+    #[must_use]
+    pub fn runner(&self) -> &WorkerId {
+        self.run_of.as_ref().unwrap_or(&self.worker)
     }
 
     /// Tells whether the claim has expired, for an observer that has seen it unchanged for
@@ -413,6 +434,19 @@ mod tests {
         let barely = 100 + CLOCK_SKEW.as_secs();
         assert!(!claim().is_expired(Duration::ZERO, later(barely)));
         assert!(claim().is_expired(Duration::ZERO, later(barely + 1)));
+    }
+
+    #[test]
+    fn a_claim_remembers_whose_run_it_is_whoever_settles_it() {
+        let (first, second) = (WorkerId::new("first"), WorkerId::new("second"));
+        let taken = claim().taken_over(first, later(1), Duration::from_secs(5));
+        assert_eq!((taken.worker.as_str(), taken.runner().as_str()), ("first", "w1"));
+        let let_go = taken.let_go(later(2));
+        assert!(let_go.is_let_go && let_go.generation > taken.generation);
+        let again = let_go.taken_over(second, later(3), Duration::from_secs(5));
+        assert_eq!((again.worker.as_str(), again.runner().as_str()), ("second", "w1"));
+        assert!(!again.is_let_go);
+        assert_eq!(claim().runner().as_str(), "w1");
     }
 
     #[test]

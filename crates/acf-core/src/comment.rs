@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::claim::Claim;
-use crate::git_host::NewPullRequest;
+use crate::git_host::{NewPullRequest, PullRequest};
+use crate::hand_back::give_back;
 use crate::issue::{Status, label};
 use crate::money::cost;
 use crate::receipt::Receipt;
@@ -32,6 +33,9 @@ pub struct Leads {
     pub plan_page: Option<String>,
     /// Where the run's work waits for a person, if it is on a feature branch.
     pub review: Option<Review>,
+    /// Whether the issue's readers were told the very same of the run before: what withdraws one run after
+    /// the other, an automation of the tracker, say, is told once.
+    pub is_said: bool,
 }
 
 /// What marks a run's comment, so that it is never said twice.
@@ -42,52 +46,77 @@ pub fn marker(run: &RunId) -> String {
 
 /// Returns the changes that tell the tracker of a run's end.
 ///
-/// `max_attempts` is the cap that the issue was tried under.
+/// The issue is moved first: whether it can be is then known before anything is said. `max_attempts` is the
+/// cap that the issue was tried under.
 #[must_use]
 pub fn report(record: &RunRecord, claim: &Claim, max_attempts: u32, leads: &Leads) -> Vec<Change> {
-    let comment = |body| Change::Comment { marker: Some(marker(&record.run)), body };
+    let mut changes = moves(record, claim);
+    changes.extend(words(record, max_attempts, leads));
+    if record.blocked {
+        changes.push(Change::AddLabel(label::BLOCKED.into()));
+    }
+    changes
+}
+
+/// Returns the changes that tell of a run's end where the tracker does not move the issue on, for that
+/// reason. The label keeps workers from it until a person has moved it.
+#[must_use]
+pub fn report_unmoved(
+    record: &RunRecord,
+    claim: &Claim,
+    max_attempts: u32,
+    leads: &Leads,
+    why: &str,
+) -> Vec<Change> {
+    let to = moves(record, claim).into_iter().find_map(|change| match change {
+        Change::Transition(to) => Some(format!(" to {to}")),
+        _ => None,
+    });
+    let unmoved = format!(
+        "acf could not move this issue{}: {why}; move it by hand. No worker takes it until the label {} is removed.",
+        to.unwrap_or_default(),
+        label::BLOCKED
+    );
+    let body = match words(record, max_attempts, leads) {
+        Some(Change::Comment { body, .. }) => {
+            let (headline, rest) = body.split_once("\n\n").unwrap_or((&body, ""));
+            format!("{headline} {unmoved}\n\n{rest}")
+        }
+        _ => format!("acf stopped working on this, and what was done is kept. {unmoved}"),
+    };
+    // This befell this very issue, whatever else befalls every run alike.
+    let said = Change::Comment { marker: Some(marker(&record.run)), body };
+    vec![said, Change::AddLabel(label::BLOCKED.into())]
+}
+
+/// Returns the changes that put an issue where its run's end leads it.
+fn moves(record: &RunRecord, claim: &Claim) -> Vec<Change> {
     match &record.outcome {
-        Outcome::Landed { target, plan, .. } => {
-            let mut changes = vec![comment(landed(record, leads))];
-            match (target, plan) {
-                (_, Some(_)) => {
-                    changes.push(Change::Transition(Status::AwaitingPlanReview));
-                    changes.push(Change::Unassign);
-                }
-                (Target::Trunk, None) => changes.push(Change::Transition(Status::Done)),
-                (Target::Feature, None) => changes.push(Change::Transition(Status::InReview)),
-            }
-            changes
+        Outcome::Landed { plan: Some(_), .. } => {
+            vec![Change::Transition(Status::AwaitingPlanReview), Change::Unassign]
         }
-        Outcome::Failed(failure) => {
-            let marker = if failure.kind.counts() {
-                marker(&record.run)
-            } else {
-                // It befalls every run alike: said once, however often it is met.
-                format!("acf:{}", failure.kind.name())
-            };
-            let body = failed(record, failure, max_attempts);
-            let mut changes = vec![Change::Comment { marker: Some(marker), body }];
-            changes.extend(give_back(claim));
-            if record.blocked {
-                changes.push(Change::AddLabel(label::BLOCKED.into()));
-            }
-            changes
-        }
-        Outcome::Interrupted => give_back(claim).into(),
-        Outcome::Withdrawn { why } => {
-            let mut changes = vec![comment(withdrawn(record, why))];
-            changes.extend(give_back(claim));
-            changes
-        }
+        Outcome::Landed { target: Target::Trunk, .. } => vec![Change::Transition(Status::Done)],
+        Outcome::Landed { target: Target::Feature, .. } => vec![Change::Transition(Status::InReview)],
+        Outcome::Failed(_) | Outcome::Interrupted | Outcome::Withdrawn { .. } => give_back(claim).into(),
     }
 }
 
-/// Returns the changes that give an issue back as it was found. The status comes last: until it has
-/// changed, the issue is seen to be in need of giving back.
-#[must_use]
-pub fn give_back(claim: &Claim) -> [Change; 2] {
-    [Change::Unassign, Change::Transition(claim.found_status.clone())]
+/// Returns the comment on a run's end, if there is anything to be said.
+fn words(record: &RunRecord, max_attempts: u32, leads: &Leads) -> Option<Change> {
+    let mut of_whom = marker(&record.run);
+    let body = match &record.outcome {
+        Outcome::Landed { .. } => landed(record, leads),
+        Outcome::Failed(failure) => {
+            if !failure.kind.counts() {
+                // It befalls every run alike: said once, however often it is met.
+                of_whom = format!("acf:{}", failure.kind.name());
+            }
+            failed(record, failure, max_attempts)
+        }
+        Outcome::Withdrawn { why } if !leads.is_said => withdrawn(record, why),
+        Outcome::Withdrawn { .. } | Outcome::Interrupted => return None,
+    };
+    Some(Change::Comment { marker: Some(of_whom), body })
 }
 
 fn landed(record: &RunRecord, leads: &Leads) -> String {
@@ -146,8 +175,20 @@ pub fn pull_request(record: &RunRecord, issue_page: Option<&str>, base: &str) ->
     let issue = issue_page.map_or_else(|| key.to_string(), |page| format!("[{key}]({page})"));
     let commit = commit.short();
     let table = receipt_table(&record.receipt, record, Some(commit));
-    let body = format!("acf implemented {issue} in {commit}.\n\n{table}");
+    // Markdown hides it, and whoever tells of the run again finds by it whose the pull request is.
+    let hidden = hidden_marker(&record.run);
+    let body = format!("acf implemented {issue} in {commit}.\n\n{table}\n{hidden}");
     Some(NewPullRequest { branch: branch.clone(), base: base.to_owned(), title, body })
+}
+
+fn hidden_marker(run: &RunId) -> String {
+    format!("<!-- {} -->", marker(run))
+}
+
+/// Tells whether that very run has opened the pull request, which then says all there is to be said.
+#[must_use]
+pub fn is_opened_by(pull_request: &PullRequest, run: &RunId) -> bool {
+    pull_request.body.contains(&hidden_marker(run))
 }
 
 /// Says in a pull request that is open already what its branch holds now.
@@ -362,6 +403,7 @@ mod tests {
     #[test]
     fn landed_work_is_told_with_its_receipt_and_done() {
         insta::assert_snapshot!(told(landed_record(5)), @r"
+        Transition(Done)
         comment (acf:run:r1):
         acf implemented this in 4be19c2 on main.
 
@@ -370,8 +412,6 @@ mod tests {
         | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
         | gate | `make check` exit 0 (12 s), on a clean checkout of 4be19c2 |
         | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
-
-        Transition(Done)
         ");
     }
 
@@ -392,14 +432,14 @@ mod tests {
         assert!(
             told.contains("in 4be19c2 on feature/TODO-3. It is not on the trunk: the trunk moved 5 times.\n")
         );
-        assert!(told.ends_with("Transition(InReview)\n"));
+        assert!(told.starts_with("Transition(InReview)\n"));
     }
 
     #[test]
     fn work_on_a_feature_branch_says_where_it_waits() {
         let told = |review| {
-            let leads = Leads { review: Some(review), plan_page: None };
-            told_with(landed_on(Target::Feature, None, None), &leads).lines().nth(1).unwrap().to_owned()
+            let leads = Leads { review: Some(review), ..Leads::default() };
+            told_with(landed_on(Target::Feature, None, None), &leads).lines().nth(2).unwrap().to_owned()
         };
         let headline = "acf implemented this in 4be19c2 on feature/TODO-3.";
         let url = "https://h.example/acme/shop/pull/5".to_owned();
@@ -431,7 +471,11 @@ mod tests {
         | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
         | gate | `make check` exit 0 (12 s), on a clean checkout of 4be19c2 |
         | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
+
+        <!-- acf:run:r1 -->
         ");
+        let opened = PullRequest { number: 5, url: String::new(), body: new.body };
+        assert!(is_opened_by(&opened, &record.run) && !is_opened_by(&opened, &RunId::new("r2")));
         assert!(
             pull_request_updated(&record)
                 .starts_with("acf implemented TODO-3 anew: this branch now holds 4be19c2.\n")
@@ -456,13 +500,58 @@ mod tests {
         assert!(told.contains(
             "acf stopped working on this: the issue was moved to Done. Nothing was pushed; the work so far is kept.\n"
         ));
-        assert!(told.ends_with("Unassign\nTransition(PlanApproved)\n"), "{told}");
+        assert!(told.starts_with("Unassign\nTransition(PlanApproved)\n"), "{told}");
+    }
+
+    #[test]
+    fn what_withdraws_one_run_after_the_other_is_said_once() {
+        let leads = Leads { is_said: true, ..Leads::default() };
+        let withdrawn = record(Outcome::Withdrawn { why: "the issue was moved to To Do".into() }, 5);
+        assert_eq!(told_with(withdrawn, &leads), "Unassign\nTransition(PlanApproved)\n");
+    }
+
+    #[test]
+    fn an_issue_that_cannot_be_moved_on_says_so_and_is_kept_from_workers() {
+        let why = "no transition leads there";
+        let unmoved = |record: &RunRecord| {
+            let changes = report_unmoved(record, &claim(), 3, &Leads::default(), why);
+            let [Change::Comment { marker: Some(marker), body }, Change::AddLabel(label)] = &changes[..]
+            else {
+                panic!("{changes:?}")
+            };
+            assert_eq!((marker.as_str(), label.as_str()), ("acf:run:r1", "acf-blocked"));
+            body.lines().next().unwrap().to_owned()
+        };
+        let by_hand = "no transition leads there; move it by hand. No worker takes it until the label acf-blocked is \
+                       removed.";
+        assert_eq!(
+            unmoved(&landed_record(5)),
+            format!(
+                "acf implemented this in 4be19c2 on main. acf could not move this issue to Done: {by_hand}"
+            )
+        );
+        let failure = Failure::new(FailureKind::NoChange, "the agent changed nothing");
+        let failed = RunRecord { blocked: true, ..record(Outcome::Failed(failure), 5) };
+        assert_eq!(
+            unmoved(&failed),
+            format!(
+                "acf gave this back: the agent changed nothing. That was attempt 0 of 3: remove the label acf-blocked \
+                 to have it tried again. acf could not move this issue to Plan Approved: {by_hand}"
+            )
+        );
+        assert_eq!(
+            unmoved(&record(Outcome::Interrupted, 5)),
+            format!(
+                "acf stopped working on this, and what was done is kept. acf could not move this issue to Plan \
+                 Approved: {by_hand}"
+            )
+        );
     }
 
     #[test]
     fn a_plan_is_linked_where_its_host_has_a_page_for_it() {
         let page = "https://h.example/acme/shop/blob/main/plans/TODO-3.md".to_owned();
-        let leads = Leads { plan_page: Some(page.clone()), review: None };
+        let leads = Leads { plan_page: Some(page.clone()), ..Leads::default() };
         let told = told_with(landed_on(Target::Trunk, None, Some("plans/TODO-3.md")), &leads);
         assert!(told.contains(&format!("acf wrote a plan: [plans/TODO-3.md]({page}) in 4be19c2 on main. ")));
     }
@@ -474,13 +563,15 @@ mod tests {
             "acf wrote a plan: plans/TODO-3.md in 4be19c2 on main. To approve it, move the issue to Plan Approved \
              or add the label plan-approved."
         ));
-        assert!(told.ends_with("Transition(AwaitingPlanReview)\nUnassign\n"));
+        assert!(told.starts_with("Transition(AwaitingPlanReview)\nUnassign\n"));
     }
 
     #[test]
     fn a_failure_gives_the_issue_back_as_it_was_found() {
         let failure = Failure::new(FailureKind::GateFailed, "`make check` exit 2").with_evidence("boom");
         insta::assert_snapshot!(told(record(Outcome::Failed(failure), 5)), @r"
+        Unassign
+        Transition(PlanApproved)
         comment (acf:run:r1):
         acf gave this back: `make check` exit 2. That was attempt 2 of 3; it will be tried again.
 
@@ -493,9 +584,6 @@ mod tests {
         | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
         | gate | `make check` exit 0 (12 s) |
         | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
-
-        Unassign
-        Transition(PlanApproved)
         ");
     }
 
@@ -504,10 +592,10 @@ mod tests {
         let failure = Failure::new(FailureKind::QuotaExhausted, "the agent's account has no quota left");
         let told = told(record(Outcome::Failed(failure), 5));
         assert!(told.starts_with(
-            "comment (acf:quota_exhausted):\nacf gave this back: the agent's account has no quota left. That \
-             does not count as an attempt; what was done is kept, and it will be tried again.\n"
+            "Unassign\nTransition(PlanApproved)\ncomment (acf:quota_exhausted):\nacf gave this back: the agent's \
+             account has no quota left. That does not count as an attempt; what was done is kept, and it will be \
+             tried again.\n"
         ));
-        assert!(told.ends_with("Unassign\nTransition(PlanApproved)\n"));
     }
 
     #[test]
@@ -598,8 +686,10 @@ mod tests {
     fn work_that_landed_unchecked_is_said_to_have_none() {
         let unchecked = RunRecord { receipt: Receipt::default(), ..landed_record(1) };
         let changes = report(&unchecked, &claim(), 3, &Leads::default());
-        let Change::Comment { body, .. } = &changes[0] else { panic!("{changes:?}") };
-        assert!(body.contains(&format!("| gate | {NO_GATE} |\n")), "{body}");
+        let says = format!("| gate | {NO_GATE} |\n");
+        let is_said =
+            |change: &Change| matches!(change, Change::Comment { body, .. } if body.contains(&says));
+        assert!(changes.iter().any(is_said), "{changes:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::claim::Claim;
 use crate::issue::{Issue, Stage, Status, label};
-use crate::run::{AttemptLimits, History, Target, WorkerId};
+use crate::run::{AttemptLimits, History, Outcome, RunRecord, Target, WorkerId};
 
 /// What the operator decided about which issues are taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -248,12 +248,27 @@ fn attempts(stage: Stage, rules: &Rules, history: &History, now: Timestamp) -> F
     match history.not_before(stage, rules.attempts) {
         Some(not_before) if now < not_before => {
             let wait_secs = (not_before.as_second() - now.as_second()).max(1);
-            Finding::no(
-                format!("attempt {this_one} of {max} in {wait_secs} s"),
-                "wait; the last attempt failed, `acf runs` says why",
-            )
+            if let Some(untold) = history.blocked_untold(stage).and_then(|record| record.untold.as_ref()) {
+                return Finding::no(
+                    format!("every attempt failed; the next one in {wait_secs} s"),
+                    format!("let acf say so in the issue, which it could not: {untold}"),
+                );
+            }
+            let why = history.last_ended(stage).map_or_else(String::new, why_it_waits);
+            Finding::no(format!("attempt {this_one} of {max} in {wait_secs} s"), format!("wait; {why}"))
         }
         _ => Finding::yes(format!("attempt {this_one} of {max}, no backoff")),
+    }
+}
+
+/// Says what the last run came to, after which the issue waits.
+fn why_it_waits(last: &RunRecord) -> String {
+    match &last.outcome {
+        Outcome::Withdrawn { why } => format!("the last run was withdrawn, which is no attempt: {why}"),
+        Outcome::Failed(failure) if !failure.kind.counts() => {
+            format!("the last run was no attempt: {}", failure.reason)
+        }
+        _ => "the last attempt failed, `acf runs` says why".to_owned(),
     }
 }
 
@@ -262,7 +277,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::run::tests::failed;
+    use crate::run::tests::{failed, record, withdrawn as withdrawn_run};
+    use crate::run::{Failure, FailureKind};
 
     fn issue() -> Issue {
         Issue {
@@ -446,6 +462,38 @@ mod tests {
         assert_eq!(judged(205).first_obstacle().unwrap().says, "attempt 3 of 3 in 15 s");
         assert_eq!(judged(219).first_obstacle().unwrap().says, "attempt 3 of 3 in 1 s");
         assert!(judged(220).is_eligible());
+    }
+
+    #[test]
+    fn an_issue_that_waits_says_what_the_last_run_came_to() {
+        let (plain, claim) = (Rules::default(), ClaimView::None);
+        let waits = |last: RunRecord| {
+            let history = History::new(vec![failed(100), last]);
+            let verdict = judge(&issue(), Stage::Implementation, &plain, &claim, &history, now(201));
+            let obstacle = verdict.first_obstacle().unwrap();
+            format!("{} → {}", obstacle.says, obstacle.remedy.clone().unwrap())
+        };
+        assert_eq!(
+            waits(failed(200)),
+            "attempt 3 of 3 in 19 s → wait; the last attempt failed, `acf runs` says why"
+        );
+        assert_eq!(
+            waits(withdrawn_run("the issue was moved to To Do", 200)),
+            "attempt 2 of 3 in 19 s → wait; the last run was withdrawn, which is no attempt: the issue was moved \
+             to To Do"
+        );
+        let kind = FailureKind::ServiceUnavailable;
+        let failure = Failure::new(kind, "the agent's service does not work: 500");
+        assert_eq!(
+            waits(record(Outcome::Failed(failure), 200)),
+            "attempt 2 of 3 in 19 s → wait; the last run was no attempt: the agent's service does not work: 500"
+        );
+        let untold = Some("comments are off".to_owned());
+        assert_eq!(
+            waits(RunRecord { blocked: true, untold, ..failed(200) }),
+            "every attempt failed; the next one in 86399 s → let acf say so in the issue, which it could not: \
+             comments are off"
+        );
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct PullRequest {
     pub number: u64,
     /// Where people read it.
     pub url: String,
+    /// What stands below its title, as Markdown, with what is hidden in it from readers.
+    pub body: String,
 }
 
 /// A pull request to be opened.

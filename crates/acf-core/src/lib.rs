@@ -11,6 +11,7 @@ pub mod comment;
 pub mod eligibility;
 pub mod fleet;
 pub mod git_host;
+pub mod hand_back;
 pub mod issue;
 pub mod issue_run;
 pub mod ledger;

@@ -14,6 +14,9 @@ use crate::receipt::Receipt;
 pub const FIRST_BACKOFF: Duration = Duration::from_secs(10);
 /// The longest wait between two attempts.
 pub const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+/// How long an issue is left alone whose attempts are used up and whose tracker takes neither a comment nor
+/// the label: nobody was told, so nobody can lift that block, and it ends by itself.
+pub const UNTOLD_BLOCK: Duration = Duration::from_secs(24 * 60 * 60);
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -246,6 +249,9 @@ pub struct RunRecord {
     /// Whether this failure used up the attempts, and the issue was labelled `acf-blocked` for it.
     #[serde(default)]
     pub blocked: bool,
+    /// Why the tracker took nothing of what it was to be told of the run's end, if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
 }
 
 /// The limits on attempts at one issue.
@@ -285,22 +291,68 @@ impl History {
     /// Counts the failed attempts of that stage since work last landed or a person lifted a block.
     #[must_use]
     pub fn failed_attempts(&self, stage: Stage) -> u32 {
-        let failures = self.records.iter().rev().filter(|record| record.stage == stage);
-        let since_reset = failures
-            .take_while(|record| !record.blocked && !matches!(record.outcome, Outcome::Landed { .. }));
-        let count = since_reset.filter(|record| is_attempt(record)).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        count(self.unsuccessful(stage).filter(|record| is_attempt(record)))
     }
 
     /// Returns the time before which no further attempt is made, if there is one.
+    ///
+    /// Every run that came to nothing makes the issue wait, whether it counts as an attempt or not: what
+    /// withdraws a run, or makes the agent's service fail, may do so again at once and for ever. A run that
+    /// was interrupted says nothing of the issue, and makes nobody wait.
     #[must_use]
     pub fn not_before(&self, stage: Stage, limits: AttemptLimits) -> Option<Timestamp> {
-        let failed = self.failed_attempts(stage);
-        let wait = backoff(failed, limits.first_backoff)?;
-        let last_failure =
-            self.records.iter().rev().find(|record| record.stage == stage && is_attempt(record))?;
-        last_failure.ended_at.checked_add(wait).ok()
+        if let Some(record) = self.blocked_untold(stage) {
+            return record.ended_at.checked_add(UNTOLD_BLOCK).ok();
+        }
+        let wait = backoff(count(self.unsuccessful(stage)), limits.first_backoff)?;
+        self.last_ended(stage)?.ended_at.checked_add(wait).ok()
     }
+
+    /// Returns the last run of that stage that was not interrupted.
+    #[must_use]
+    pub fn last_ended(&self, stage: Stage) -> Option<&RunRecord> {
+        self.ended(stage).next()
+    }
+
+    /// Returns the last run of that stage, if it used up the attempts and nobody could be told.
+    #[must_use]
+    pub fn blocked_untold(&self, stage: Stage) -> Option<&RunRecord> {
+        self.last_ended(stage).filter(|record| record.blocked && record.untold.is_some())
+    }
+
+    /// Tells whether the agent's service failed over the issue the last time. It may be the issue itself that
+    /// makes it fail, so that others are to be tried first.
+    #[must_use]
+    pub fn troubled_the_service(&self, stage: Stage) -> bool {
+        let is_trouble = |kind| matches!(kind, FailureKind::ServiceUnavailable | FailureKind::RateLimited);
+        let outcome = self.last_ended(stage).map(|record| &record.outcome);
+        matches!(outcome, Some(Outcome::Failed(failure)) if is_trouble(failure.kind))
+    }
+
+    /// Tells whether the last run of that stage was withdrawn for that very reason.
+    #[must_use]
+    pub fn was_withdrawn_for(&self, stage: Stage, reason: &str) -> bool {
+        let outcome = self.last_ended(stage).map(|record| &record.outcome);
+        matches!(outcome, Some(Outcome::Withdrawn { why }) if why == reason)
+    }
+
+    /// Returns the runs of that stage that were not interrupted, the newest first.
+    fn ended(&self, stage: Stage) -> impl Iterator<Item = &RunRecord> {
+        let of_stage = self.records.iter().rev().filter(move |record| record.stage == stage);
+        of_stage.filter(|record| record.outcome != Outcome::Interrupted)
+    }
+
+    /// Returns the runs of that stage that came to nothing, the newest first, since work last landed or a
+    /// person lifted a block.
+    fn unsuccessful(&self, stage: Stage) -> impl Iterator<Item = &RunRecord> {
+        let is_reset =
+            |record: &RunRecord| record.blocked || matches!(record.outcome, Outcome::Landed { .. });
+        self.ended(stage).take_while(move |record| !is_reset(record))
+    }
+}
+
+fn count<'a>(records: impl Iterator<Item = &'a RunRecord>) -> u32 {
+    u32::try_from(records.count()).unwrap_or(u32::MAX)
 }
 
 /// Tells whether a run failed in a way that counts.
@@ -308,11 +360,11 @@ fn is_attempt(record: &RunRecord) -> bool {
     matches!(&record.outcome, Outcome::Failed(failure) if failure.kind.counts())
 }
 
-/// Returns the wait after that many failed attempts in a row: nothing after none, then `first`,
+/// Returns the wait after that many vain attempts in a row: nothing after none, then `first`,
 /// doubling up to [`LONGEST_BACKOFF`].
 #[must_use]
-pub fn backoff(failed_attempts: u32, first: Duration) -> Option<Duration> {
-    let doublings = failed_attempts.checked_sub(1)?;
+pub fn backoff(vain_attempts: u32, first: Duration) -> Option<Duration> {
+    let doublings = vain_attempts.checked_sub(1)?;
     let factor = 2u32.checked_pow(doublings).unwrap_or(u32::MAX);
     Some(first.saturating_mul(factor).min(LONGEST_BACKOFF))
 }
@@ -334,7 +386,12 @@ pub(crate) mod tests {
             outcome,
             receipt: Receipt::default(),
             blocked: false,
+            untold: None,
         }
+    }
+
+    pub(crate) fn withdrawn(why: &str, ended_at_secs: i64) -> RunRecord {
+        record(Outcome::Withdrawn { why: why.into() }, ended_at_secs)
     }
 
     pub(crate) fn failed(ended_at_secs: i64) -> RunRecord {
@@ -354,6 +411,12 @@ pub(crate) mod tests {
 
     fn attempts(records: Vec<RunRecord>) -> u32 {
         History::new(records).failed_attempts(Stage::Implementation)
+    }
+
+    fn not_before(records: Vec<RunRecord>) -> Option<i64> {
+        let history = History::new(records);
+        let not_before = history.not_before(Stage::Implementation, AttemptLimits::default());
+        not_before.map(Timestamp::as_second)
     }
 
     #[test]
@@ -380,9 +443,11 @@ pub(crate) mod tests {
         ] {
             let befell = record(Outcome::Failed(Failure::new(kind, "429")), 900);
             assert_eq!(attempts(vec![failed(1), befell.clone()]), 1, "{kind:?}");
-            let history = History::new(vec![failed(100), befell]);
-            let not_before = history.not_before(Stage::Implementation, AttemptLimits::default());
-            assert_eq!(not_before, Some(Timestamp::from_second(110).unwrap()), "{kind:?}");
+            assert_eq!(
+                not_before(vec![failed(100), befell]),
+                Some(900 + 20),
+                "{kind:?}: it waits all the same"
+            );
         }
         assert!(FailureKind::OutOfTurns.counts() && FailureKind::OutOfBudget.counts());
         assert_eq!(FailureKind::QuotaExhausted.name(), "quota_exhausted");
@@ -393,6 +458,46 @@ pub(crate) mod tests {
         let withdrawn = record(Outcome::Withdrawn { why: "the issue was moved to Done".into() }, 2);
         assert_eq!(attempts(vec![failed(1), withdrawn.clone(), failed(3)]), 2);
         assert_eq!(attempts(vec![withdrawn]), 0);
+    }
+
+    #[test]
+    fn runs_that_came_to_nothing_make_an_issue_wait_longer_each_time_though_none_is_an_attempt() {
+        let moved = |at| withdrawn("the issue was moved to To Do", at);
+        assert_eq!(not_before(vec![moved(100)]), Some(110));
+        assert_eq!(not_before(vec![moved(100), moved(200), moved(300)]), Some(340));
+        assert_eq!(not_before((0..20).map(|n| moved(n * 400)).collect()), Some(19 * 400 + 300));
+        assert_eq!(not_before(vec![moved(100), failed(200), moved(300)]), Some(340));
+        assert_eq!(not_before(vec![moved(100), landed(200)]), None);
+        assert_eq!(not_before(vec![moved(100), landed(200), moved(300)]), Some(310));
+    }
+
+    #[test]
+    fn an_interrupted_run_makes_nobody_wait() {
+        assert_eq!(not_before(vec![record(Outcome::Interrupted, 100)]), None);
+        assert_eq!(not_before(vec![failed(100), record(Outcome::Interrupted, 300)]), Some(110));
+    }
+
+    #[test]
+    fn a_block_that_nobody_could_be_told_of_holds_for_a_day() {
+        let blocked = RunRecord { blocked: true, ..failed(100) };
+        assert_eq!(not_before(vec![blocked.clone()]), None, "the label holds it");
+        let untold = RunRecord { untold: Some("comments are off".into()), ..blocked };
+        assert_eq!(not_before(vec![untold.clone()]), Some(100 + 24 * 60 * 60));
+        assert_eq!(not_before(vec![untold, failed(100_000)]), Some(100_010), "then it starts anew");
+    }
+
+    #[test]
+    fn what_the_last_run_met_with_is_known_until_another_one_ends() {
+        let refused = record(Outcome::Failed(Failure::new(FailureKind::ServiceUnavailable, "500")), 1);
+        let interrupted = record(Outcome::Interrupted, 2);
+        let history = |records: Vec<RunRecord>| History::new(records);
+        let troubled = |records| history(records).troubled_the_service(Stage::Implementation);
+        assert!(troubled(vec![refused.clone(), interrupted.clone()]));
+        assert!(!troubled(vec![refused, failed(2)]));
+        let was_withdrawn = |records, why| history(records).was_withdrawn_for(Stage::Implementation, why);
+        assert!(was_withdrawn(vec![withdrawn("moved", 1), interrupted], "moved"));
+        assert!(!was_withdrawn(vec![withdrawn("moved", 1)], "closed"));
+        assert!(!was_withdrawn(vec![withdrawn("moved", 1), failed(2)], "moved"));
     }
 
     #[test]

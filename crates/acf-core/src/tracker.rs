@@ -14,6 +14,8 @@ pub enum Change {
     Assign(String),
     /// Take it from whoever has it.
     Unassign,
+    /// Take it from that account, if it has it; whoever else has it keeps it.
+    UnassignFrom(String),
     /// Move it to that status.
     Transition(Status),
     /// Put a label on it; one that it has stays.

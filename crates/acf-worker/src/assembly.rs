@@ -39,6 +39,7 @@ use crate::git::remote::{Credentials, Remote};
 use crate::git::todo_file::RepositoryFile;
 use crate::masked::Masked;
 use crate::process::{self, End, Guard, GuardedCommand, Limits, Place};
+use crate::start::patiently;
 use crate::workbench::GitWorkbench;
 use crate::worker::{Hosting, Life, Orders, Patrol, PullRequests, Surroundings, Worker, WorkerError};
 
@@ -466,7 +467,8 @@ pub struct ReadyWorker {
     observer: Arc<dyn Observer>,
 }
 
-/// Puts a worker together: checks everything that can be checked before an issue is claimed.
+/// Puts a worker together: checks everything that can be checked before an issue is claimed. A tracker or
+/// a remote that does not answer just now is waited for.
 ///
 /// # Errors
 /// [`StartError`], for whatever is missing or does not work; [`StartError::Stopped`] once `stop` is cancelled.
@@ -481,13 +483,17 @@ pub async fn assemble(
     let prices = Arc::new(open_prices(settings)?);
     let user = settings.allowance.user.as_deref().map(AgentUser::named).transpose()?;
     let repository_settings = settings.repository.as_ref().ok_or(StartError::NoRepository)?;
-    let repository = unless_stopped(stop, open_repository(repository_settings, environment)).await?;
     let id = settings.worker.id.clone().unwrap_or_else(new_worker_id);
-    let prefix = &repository_settings.ref_prefix;
-    unless_stopped(stop, probe::claims(&repository.mirror, prefix, &id, clock.now())).await?;
+    let open = async || {
+        let repository = open_repository(repository_settings, environment).await?;
+        probe::claims(&repository.mirror, &repository_settings.ref_prefix, &id, clock.now()).await?;
+        Ok(repository)
+    };
+    let repository = patiently("the repository", &*clock, stop, open).await?;
     let tracker = open_tracker(settings, Some(&repository))?;
     let hosting = open_hosting(settings, &repository)?;
-    let account = unless_stopped(stop, tracker.port.whoami()).await?;
+    let whoami = async || Ok(tracker.port.whoami().await?);
+    let account = patiently(settings.tracker.service(), &*clock, stop, whoami).await?;
     remove_abandoned(&repository_settings.work_dir);
     unless_stopped(stop, repository.mirror.tidy()).await?;
     let events = EventFile::open(settings.worker.events_file.as_deref(), id.clone(), clock.clone());

@@ -12,7 +12,7 @@ use crate::assembly::{StartError, assemble, new_worker_id, open_hosting, open_re
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::process::end_survivors;
-use crate::worker::{Clerk, Ending, Life, Patrol, Settled, WorkerError};
+use crate::worker::{Clerk, Ending, Life, Patrol, Settlement, WorkerError};
 use crate::{log, signals};
 
 /// What a worker is sent out to do.
@@ -96,7 +96,7 @@ pub async fn sweep(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
     dead: &[WorkerId],
-) -> Result<Vec<Settled>, StartError> {
+) -> Result<Settlement, StartError> {
     end_what_guards_left();
     let repository = settings.repository.as_ref().ok_or(StartError::NoRepository)?;
     let repository = open_repository(repository, environment).await?;
@@ -110,10 +110,6 @@ pub async fn sweep(
         settings.rules.attempts.max_attempts,
     )
     .with_hosting(open_hosting(settings, &repository)?);
-    let look = async || repository.claims.survey().await.map_err(WorkerError::from);
-    let mut settled = clerk.settle(&look().await?, None).await?;
-    for dead in dead {
-        settled.extend(clerk.settle(&look().await?, Some(dead)).await?);
-    }
-    Ok(settled)
+    let survey = repository.claims.survey().await.map_err(WorkerError::from)?;
+    Ok(clerk.settle(&survey, Some(dead)).await?)
 }

@@ -22,6 +22,7 @@ mod plain_file;
 pub mod process;
 pub mod prompt;
 pub mod signals;
+mod start;
 pub mod workbench;
 pub mod worker;
 

@@ -84,14 +84,23 @@ fn run(request: Request) -> ExitCode {
     settings.warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));
     let ended = tokio.block_on(async {
         match request {
-            Request::Work(errand) => foreground::work(&settings, &environment, errand).await.map(|_| ()),
-            Request::Sweep(dead) => foreground::sweep(&settings, &environment, &dead).await.map(|_| ()),
-            Request::Print(_) => Ok(()),
+            Request::Work(errand) => {
+                foreground::work(&settings, &environment, errand).await.map(|_| Vec::new())
+            }
+            Request::Sweep(dead) => {
+                foreground::sweep(&settings, &environment, &dead).await.map(|settlement| settlement.unsettled)
+            }
+            Request::Print(_) => Ok(Vec::new()),
         }
     });
     tokio.shutdown_background();
     match ended {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(unsettled) if unsettled.is_empty() => ExitCode::SUCCESS,
+        Ok(unsettled) => {
+            let told: Vec<_> =
+                unsettled.iter().map(|one| format!("cannot settle {}: {}", one.issue, one.why)).collect();
+            fail(&settings.mask.apply(&told.join("\n")), 1)
+        }
         Err(error) => fail(&settings.mask.apply(&chain(&error)), 1),
     }
 }

@@ -143,7 +143,7 @@ mod tests {
 
         async fn open_pull_request(&self, new: &NewPullRequest) -> Result<PullRequest, GitHostError> {
             self.0.lock().unwrap().extend([new.title.clone(), new.body.clone()]);
-            Ok(PullRequest { number: 1, url: new.branch.clone() })
+            Ok(PullRequest { number: 1, url: new.branch.clone(), body: new.body.clone() })
         }
 
         async fn comment(&self, _: &PullRequest, marker: &str, body: &str) -> Result<(), GitHostError> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use acf_core::claim::Claim;
-use acf_core::comment::give_back;
+use acf_core::hand_back::give_back;
 use acf_core::issue::{Issue, IssueKey, Stage, Status, label};
 use acf_core::run::{RunId, WorkerId};
 use acf_core::tracker::{Applied, Change, Tracker, TrackerError};
@@ -204,6 +204,20 @@ pub async fn an_issue_has_one_assignee_or_none<W: World>() {
     }
 }
 
+/// An issue is taken from one account only if that one has it.
+pub async fn an_issue_is_taken_from_its_assignee_alone<W: World>() {
+    let world = W::new().await;
+    let issue = seeded(&world, Seed::to_do("one")).await;
+    let (own, other) = (world.tracker().whoami().await.unwrap(), world.other_account());
+    apply(&world, &issue, &[Change::Assign(other.clone())]).await;
+    apply(&world, &issue, &[Change::UnassignFrom(own)]).await;
+    assert_eq!(again(&world, &issue).await.assignee.as_ref(), Some(&other));
+    for _ in 0..2 {
+        apply(&world, &issue, &[Change::UnassignFrom(other.clone())]).await;
+        assert_eq!(again(&world, &issue).await, issue);
+    }
+}
+
 /// A label is added once and removed once, however often that is asked for.
 pub async fn labels_are_added_and_removed_once<W: World>() {
     let world = W::new().await;
@@ -366,6 +380,7 @@ macro_rules! tracker_contract {
             every_status_is_read_back
             a_status_that_does_not_exist_is_refused
             an_issue_has_one_assignee_or_none
+            an_issue_is_taken_from_its_assignee_alone
             labels_are_added_and_removed_once
             a_comment_of_the_same_marker_is_said_once
             a_hostile_comment_changes_no_issue

@@ -20,7 +20,7 @@ pub(super) fn page(number: usize) -> String {
 }
 
 fn pull_request(index: usize) -> PullRequest {
-    PullRequest { number: index as u64 + 1, url: page(index + 1) }
+    PullRequest { number: index as u64 + 1, url: page(index + 1), body: String::new() }
 }
 
 impl World {

@@ -79,6 +79,7 @@ impl World {
         match change {
             Change::Assign(account) => tracked.issue.assignee = Some(account.clone()),
             Change::Unassign => tracked.issue.assignee = None,
+            Change::UnassignFrom(account) => _ = tracked.issue.assignee.take_if(|now| now == account),
             Change::Transition(status) => tracked.issue.status = status.clone(),
             Change::AddLabel(label) => {
                 tracked.issue.labels.insert(label.clone());

@@ -7,7 +7,9 @@ mod interruptions;
 mod jira;
 mod jira_workflows;
 mod serving;
+mod starts;
 mod todo;
+mod unreachable;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -168,6 +168,30 @@ mod runs {
         assert_eq!(factory.acf(&["sweep", "--dead", "w-nobody"]).done().stderr, "nothing to settle\n");
         assert_eq!(factory.acf(&["sweep", "--json"]).done().json(), json!([]));
     }
+
+    #[test]
+    fn that_cannot_be_settled_are_told_and_found_again() {
+        let factory = Factory::with_todo("- [ ] a\n").agent("echo ready; while :; do sleep 0.02; done");
+        let mut worker = factory.start("w-dead", &[]);
+        worker.says("agent: ready");
+        worker.signal(rustix::process::Signal::KILL);
+        drop(worker);
+        let todo = factory.sandbox().todo_text();
+        fs::write(factory.sandbox().todo(), b"\xff\xfe is no text").unwrap();
+
+        for _ in 0..2 {
+            let told = factory.acf(&["sweep", "--dead", "w-dead", "--json"]);
+            assert_eq!(told.code, Some(1), "{told:?}");
+            assert_says(&told.stderr, &["cannot settle TODO-1, which worker w-dead left: "]);
+            let rows = told.json();
+            assert_eq!((&rows[0]["dead"], &rows[0]["issue"]), (&json!("w-dead"), &json!("TODO-1")));
+            assert_says(rows[0]["unsettled"].as_str().unwrap(), &["cannot work with the tracker"]);
+        }
+
+        fs::write(factory.sandbox().todo(), todo).unwrap();
+        let told = factory.acf(&["sweep", "--dead", "w-dead"]).done().stdout;
+        assert_says(&told, &["settled TODO-1: worker w-dead died or vanished during the run"]);
+    }
 }
 
 mod settings {

@@ -58,7 +58,8 @@ fn a_person_who_closes_an_issue_stops_the_agent() {
     let (factory, worker) = at_work("- [ ] a\n", "50ms", &[]);
     edit(&factory, |todo| todo.replace("- [>] a", "- [x] a"));
     assert_withdrawn(&factory, worker, "the issue was moved to Done");
-    assert!(factory.sandbox().todo_text().starts_with("- [x] a\n"));
+    let todo = factory.sandbox().todo_text();
+    assert!(todo.starts_with("- [x] a\n") && !todo.contains("Assignee"), "{todo}");
 }
 
 #[test]
@@ -138,7 +139,6 @@ fn work_that_was_withdrawn_is_taken_up_when_the_issue_comes_back() {
     assert_withdrawn(&factory, worker, "the issue was moved to Done");
 
     edit(&factory, |todo| todo.replace("- [x] a", "- [ ] a"));
-    edit(&factory, |todo| todo.replace("  - Assignee: acf\n", ""));
     let factory = factory.agent("cat a.txt > b.txt");
     factory.drain().done();
 
@@ -146,6 +146,42 @@ fn work_that_was_withdrawn_is_taken_up_when_the_issue_comes_back() {
     let runs = factory.runs("TODO-1");
     let attempts: Vec<_> = runs.iter().map(|run| run["receipt"]["attempt"].as_u64().unwrap()).collect();
     assert_eq!(attempts, [1, 1], "a withdrawn run is no attempt: {runs:?}");
+}
+
+/// An agent during whose every run an automation of the tracker gives the issue back.
+const DRAGGED_BACK: &str =
+    "echo A > a.txt; sed -i -e 's/^- \\[>\\] a/- [ ] a/' -e '/Assignee: acf/d' \"$TODO\"";
+
+fn dragged_back(backoff: &str) -> Factory {
+    let factory = of(Sandbox::builder().todo("- [ ] a\n").build(), DRAGGED_BACK, "1h");
+    let todo = factory.sandbox().todo().display().to_string();
+    factory.with("TODO", todo).with("RETRY_BACKOFF", backoff)
+}
+
+#[test]
+fn an_issue_whose_run_was_withdrawn_waits_before_it_is_tried_again() {
+    let factory = dragged_back("5m");
+
+    let said = factory.drain().done().stderr;
+
+    assert_eq!(factory.runs("TODO-1").len(), 1, "{said}");
+    assert!(said.contains("1 × not to be tried again before "), "{said}");
+    let told = factory.acf(&["issues", "explain", "TODO-1"]).done().stdout;
+    assert!(told.contains("✘ attempt 1 of 3 in "), "{told}");
+    let why = "the last run was withdrawn, which is no attempt: the issue was moved to To Do";
+    assert!(told.contains(why), "{told}");
+}
+
+#[test]
+fn what_withdraws_every_run_of_an_issue_is_said_once() {
+    let factory = dragged_back("0");
+
+    let said = factory.acf(&["worker", "--max-issues", "3"]).done().stderr;
+
+    let outcomes: Vec<_> = factory.runs("TODO-1").iter().map(|run| run["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["withdrawn"; 3], "{said}");
+    let todo = factory.sandbox().todo_text();
+    assert_eq!(todo.matches("acf stopped working on this").count(), 1, "{todo}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `acf sweep`: settles what dead workers left.
 
+use acf_core::issue::IssueKey;
 use acf_core::run::{Outcome, RunRecord, WorkerId};
 use acf_worker::config::Need;
 use acf_worker::foreground;
@@ -10,26 +11,39 @@ use crate::context::{Context, with_hint};
 use crate::error::Exit;
 use crate::ui::{Out, say};
 
-/// A run that was settled.
+/// A run that was settled, or could not be.
 #[derive(Serialize)]
-struct Row<'a> {
-    dead: &'a WorkerId,
-    record: &'a RunRecord,
+#[serde(untagged)]
+enum Row<'a> {
+    Settled { dead: &'a WorkerId, record: &'a RunRecord },
+    Unsettled { dead: &'a WorkerId, issue: &'a IssueKey, unsettled: &'a str },
 }
 
-/// Settles expired claims, and those of workers that are known to be dead.
+/// Settles expired claims, and those of workers that are known to be dead. Exits 1 when something could not
+/// be settled: it is still there.
 ///
 /// # Errors
 /// When claims or tracker cannot be reached.
 pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Repository)?;
-    let settled = with_hint(foreground::sweep(&settings, context.environment(), &args.dead).await)?;
-    if args.output.json {
-        let rows: Vec<_> = settled.iter().map(|one| Row { dead: &one.dead, record: &one.record }).collect();
-        out.json(&rows)?;
-        return Ok(Exit::Done);
+    let swept = with_hint(foreground::sweep(&settings, context.environment(), &args.dead).await)?;
+    let (settled, unsettled) = (&swept.settled, &swept.unsettled);
+    for one in unsettled {
+        let why = settings.mask.apply(&one.why);
+        say(format!("cannot settle {}, which worker {} left: {why}", one.issue, one.dead));
     }
-    for one in &settled {
+    let exit = if unsettled.is_empty() { Exit::Done } else { Exit::Failed };
+    if args.output.json {
+        let settled = settled.iter().map(|one| Row::Settled { dead: &one.dead, record: &one.record });
+        let unsettled = unsettled.iter().map(|one| Row::Unsettled {
+            dead: &one.dead,
+            issue: &one.issue,
+            unsettled: &one.why,
+        });
+        out.json(&settled.chain(unsettled).collect::<Vec<_>>())?;
+        return Ok(exit);
+    }
+    for one in settled {
         let how = match &one.record.outcome {
             Outcome::Landed { commit, .. } => format!("its work had landed as {}", commit.short()),
             Outcome::Failed(failure) => failure.reason.clone(),
@@ -38,8 +52,8 @@ pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::
         };
         out.line(format!("settled {}: {how}", one.record.issue))?;
     }
-    if settled.is_empty() {
+    if settled.is_empty() && unsettled.is_empty() {
         say("nothing to settle");
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }

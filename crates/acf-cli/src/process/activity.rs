@@ -211,6 +211,7 @@ mod tests {
                 outcome,
                 receipt: Receipt { usage, ..Receipt::default() },
                 blocked,
+                untold: None,
             }),
         }
     }

@@ -20,8 +20,13 @@ impl Account {
     }
 
     /// Returns the login as it was configured.
-    pub(super) fn configured(&self) -> Option<&str> {
+    fn configured(&self) -> Option<&str> {
         self.configured.as_deref()
+    }
+
+    /// Returns the login as it was configured or, once it was asked for, as GitHub writes it.
+    pub(super) fn known(&self) -> Option<&str> {
+        self.configured().or_else(|| self.checked.get().map(String::as_str))
     }
 }
 

@@ -30,6 +30,7 @@ impl Wanted {
             match change {
                 Change::Assign(account) => assignees = vec![account.clone()],
                 Change::Unassign => assignees.clear(),
+                Change::UnassignFrom(account) => assignees.retain(|login| !is_same(login, account)),
                 Change::Transition(to) => {
                     open = *to != Status::Done;
                     let label = status::label_of(to);

@@ -59,7 +59,7 @@ impl GitHub {
 
 impl From<WirePullRequest> for PullRequest {
     fn from(found: WirePullRequest) -> Self {
-        Self { number: found.number, url: found.html_url }
+        Self { number: found.number, url: found.html_url, body: found.body.unwrap_or_default() }
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) struct WireComment {
 pub(super) struct WirePullRequest {
     pub(super) number: u64,
     pub(super) html_url: String,
+    pub(super) body: Option<String>,
 }
 
 impl WireIssue {
@@ -98,6 +99,8 @@ impl WireIssue {
             let own = account.filter(|account| account.eq_ignore_ascii_case(login));
             own.unwrap_or(login).to_owned()
         };
+        let is_own = |login: &str| account.is_some_and(|account| account.eq_ignore_ascii_case(login));
+        let others = self.assignees().find(|login| !is_own(login));
         let labels: BTreeSet<_> =
             self.labels().filter(|name| !status::is_status(name)).map(as_acf_writes_it).collect();
         Ok(Issue {
@@ -108,7 +111,8 @@ impl WireIssue {
             // GitHub's own editor writes CRLF.
             description: self.body.clone().unwrap_or_default().replace("\r\n", "\n"),
             status: status::of(self.is_open(), &self.labels().collect::<Vec<_>>()),
-            assignee: self.assignees().next().map(as_configured),
+            // Of several, somebody else: who joins an issue that acf has takes it over.
+            assignee: others.or_else(|| self.assignees().next()).map(as_configured),
             labels,
             url: Some(self.html_url.clone()),
             blocked_by,

@@ -58,6 +58,12 @@ impl Jira {
                 Change::Comment { marker, body } => self.say(issue, marker.as_deref(), body).await?,
                 Change::Assign(account) => self.assign(issue, read, Some(account)).await?,
                 Change::Unassign => self.assign(issue, read, None).await?,
+                Change::UnassignFrom(account) => {
+                    let now = read.fields.assignee.as_ref();
+                    if now.is_some_and(|now| now.account_id == *account) {
+                        self.assign(issue, read, None).await?;
+                    }
+                }
                 Change::Transition(_) | Change::AddLabel(_) | Change::RemoveLabel(_) => {}
             }
         }

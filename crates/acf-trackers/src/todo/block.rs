@@ -112,6 +112,12 @@ impl<'a> Block<'a> {
                 self.remove_assignees_from(0);
                 Ok(())
             }
+            Change::UnassignFrom(account) => {
+                if self.assignee().as_deref() == Some(account.as_str()) {
+                    self.remove_assignees_from(0);
+                }
+                Ok(())
+            }
             Change::Transition(status) => self.headline.set_status(status),
             Change::AddLabel(label) => self.headline.add_label(label),
             Change::RemoveLabel(label) => {

@@ -204,6 +204,7 @@ fn message(issue: &IssueRef, changes: &[Change]) -> String {
         Change::Transition(status) => status.name().to_owned(),
         Change::Assign(account) => format!("assign to {account}"),
         Change::Unassign => "unassign".to_owned(),
+        Change::UnassignFrom(account) => format!("unassign {account}"),
         Change::AddLabel(label) => format!("add label {label}"),
         Change::RemoveLabel(label) => format!("remove label {label}"),
         Change::Comment { .. } => "comment".to_owned(),

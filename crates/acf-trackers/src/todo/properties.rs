@@ -126,6 +126,7 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         name().prop_map(Change::Assign),
         Just(Change::Unassign),
+        name().prop_map(Change::UnassignFrom),
         status.prop_map(Change::Transition),
         name().prop_map(Change::AddLabel),
         name().prop_map(Change::RemoveLabel),
@@ -149,7 +150,7 @@ fn changed(text: &str, place: usize, change: &Change) -> Option<String> {
 fn without_changed(issue: &Issue, change: &Change) -> Issue {
     let mut rest = issue.clone();
     match change {
-        Change::Assign(_) | Change::Unassign => rest.assignee = None,
+        Change::Assign(_) | Change::Unassign | Change::UnassignFrom(_) => rest.assignee = None,
         Change::Transition(_) | Change::AddLabel(_) | Change::RemoveLabel(_) => {
             rest.status = Status::ToDo;
             rest.labels.clear();
@@ -252,7 +253,9 @@ proptest! {
                     prop_assert!(come.iter().all(|line| line.is_empty() || line.starts_with("  ")), "{:?}", come);
                 }
                 Change::Assign(_) => prop_assert!(come.len() <= 1 || gone.len() >= come.len(), "{:?}", come),
-                Change::Unassign => prop_assert!(come.len() <= gone.len(), "{:?} {:?}", gone, come),
+                Change::Unassign | Change::UnassignFrom(_) => {
+                    prop_assert!(come.len() <= gone.len(), "{:?} {:?}", gone, come);
+                }
             }
             text = new;
         }
@@ -282,6 +285,7 @@ proptest! {
             match &change {
                 Change::Assign(account) => prop_assert_eq!(issue.assignee.as_deref(), Some(account.trim())),
                 Change::Unassign => prop_assert_eq!(issue.assignee, None),
+                Change::UnassignFrom(account) => prop_assert_ne!(issue.assignee.as_ref(), Some(account)),
                 Change::Transition(Status::ToDo) if issue.summary.is_empty() => {}
                 Change::Transition(status) => prop_assert_eq!(&issue.status, status),
                 Change::AddLabel(label) => prop_assert!(issue.has_label(label)),

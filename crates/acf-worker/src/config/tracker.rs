@@ -45,6 +45,16 @@ enum Kind {
 }
 
 impl Tracker {
+    /// Returns what people call the service.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        match self {
+            Self::Todo(_) => "the TODO file",
+            Self::GitHub(_) => "GitHub",
+            Self::Jira(_) => "Jira",
+        }
+    }
+
     /// Returns the name of the tracker that is chosen, or that of the default.
     pub(super) fn chosen_name(layers: &Layers) -> &'static str {
         let chosen = layers.lookup(&TASK_MANAGER).found;

@@ -41,8 +41,8 @@ pub use hand_out::hand_out;
 pub use patrol::{Ending, Life, Patrol, chain};
 pub use poll::{Pass, explain};
 pub use rest::explain_budget;
-use settle::Left;
-pub use settle::Settled;
+use settle::{Left, PutOff};
+pub use settle::{Settled, Settlement, Unsettled};
 
 use rest::{Fatigue, Spending};
 
@@ -218,6 +218,7 @@ pub struct Clerk {
     hosting: Hosting,
     seen: Mutex<HashMap<String, Seen>>,
     left: Mutex<HashMap<String, Left>>,
+    put_off: Mutex<HashMap<String, PutOff>>,
 }
 
 impl Clerk {
@@ -231,8 +232,9 @@ impl Clerk {
         claim_ttl: Duration,
         max_attempts: u32,
     ) -> Self {
-        let (hosting, seen, left) = (Hosting::default(), Mutex::default(), Mutex::default());
-        Self { claims, tracker, clock, worker, claim_ttl, max_attempts, hosting, seen, left }
+        let (seen, left, put_off) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let hosting = Hosting::default();
+        Self { claims, tracker, clock, worker, claim_ttl, max_attempts, hosting, seen, left, put_off }
     }
 
     /// Returns the clerk as it leads people to pull requests and pages, too.

@@ -49,7 +49,7 @@ impl Worker {
     /// then keeps its claim, and is settled by whoever finds it.
     pub async fn pass(&self, stop: &CancellationToken) -> Result<Pass, WorkerError> {
         let mut survey = self.around.claims.survey().await?;
-        if !self.clerk.settle(&survey, None).await?.is_empty() {
+        if !self.clerk.settle(&survey, None).await?.settled.is_empty() {
             // What was settled may be taken at once, if it is seen as it is now.
             survey = self.around.claims.survey().await?;
         }
@@ -107,6 +107,7 @@ impl Worker {
         let (wanted, unwanted): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|issue| judge_issue(issue, stage, rules).is_eligible());
         let mut past = read_past(&*self.around.claims, &wanted, survey).await?;
+        let wanted = troublesome_last(wanted, &past, stage);
         let mut obstacles = Obstacles::default();
         unwanted.iter().for_each(|issue| obstacles.note(&judge_issue(issue, stage, rules)));
         let mut look_again_at: Option<Timestamp> = None;
@@ -290,6 +291,16 @@ fn claim_view(issue: &Issue, survey: &Survey) -> ClaimView {
     if survey.claims.contains_key(issue.key.slug()) { ClaimView::Unread } else { ClaimView::None }
 }
 
+/// Puts issues last over which the agent's service failed: one that makes it fail every time must not keep
+/// the others waiting for ever.
+fn troublesome_last(mut issues: Vec<Issue>, past: &BTreeMap<String, History>, stage: Stage) -> Vec<Issue> {
+    issues.sort_by_key(|issue| {
+        let history = past.get(&issue.reference().record_name());
+        history.is_some_and(|history| history.troubled_the_service(stage))
+    });
+    issues
+}
+
 /// Reads the past runs of those issues that have any.
 async fn read_past(
     claims: &dyn ClaimStore,
@@ -404,6 +415,7 @@ mod tests {
     use acf_core::eligibility::Finding;
     use acf_core::issue::Status;
 
+    use super::super::Settlement;
     use super::super::stubs::{self, Failing, Granted, Moved, Stubborn, worker_with};
     use super::*;
 
@@ -464,13 +476,36 @@ mod tests {
         worker.pass(&stop).await.unwrap_err();
         assert_eq!((tracker.now().status, claims.released()), (Status::InProgress, vec![]));
 
-        let settled = worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap();
+        let settled = worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap().settled;
 
         assert_eq!(settled.len(), 1);
         assert_eq!(settled[0].record.outcome, Outcome::Interrupted);
         assert_eq!(tracker.now(), stubs::issue(), "it is given back");
         assert_eq!(tracker.comments(), [""; 0]);
-        assert_eq!(worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap(), []);
+        let again = worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap();
+        assert_eq!(again, Settlement::default());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_settled_is_not_tried_at_every_pass() {
+        let confirming = [0; 4].map(|_| Failing::AfterOne(no_route()));
+        let settling = [0; 12].map(|_| Failing::Before(no_route()));
+        let failures = confirming.into_iter().chain(settling);
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), failures));
+        let (claims, clock) = (Arc::new(Granted::default()), Arc::new(Moved::default()));
+        let worker = worker_with(claims.clone(), tracker.clone(), clock.clone());
+        worker.pass(&CancellationToken::new()).await.unwrap_err();
+        let mut tried_at_secs = Vec::new();
+        while tried_at_secs.len() < 3 {
+            let begun = clock.monotonic().as_secs();
+            let settlement = worker.clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap();
+            if !settlement.unsettled.is_empty() {
+                tried_at_secs.push(begun);
+            }
+            clock.sleep(Duration::from_secs(1)).await;
+        }
+        // Each try takes 14 s of patience; then 10 s pass, then 20 s.
+        assert_eq!(tried_at_secs, [14, 14 + 14 + 10, 14 + 14 + 10 + 14 + 20]);
     }
 
     #[tokio::test]
@@ -497,13 +532,13 @@ mod tests {
         let confirmed = worker.confirm(&stubs::issue(), &mut lease).await;
 
         assert!(matches!(confirmed, Ok(Confirmed::Taken(_))));
-        let give_back = acf_core::comment::give_back(&lease.held.claim);
+        let give_back = acf_core::hand_back::give_back(&lease.held.claim);
         assert!(give_back.contains(&Change::Transition(Status::PlanApproved)), "{give_back:?}");
     }
 
     #[tokio::test]
     async fn a_worker_that_cannot_go_on_releases_the_claim_on_an_issue_that_is_as_it_was() {
-        let refusal = || Failing::Before(TrackerError::Impossible("protected branch".into()));
+        let refusal = || Failing::Before(TrackerError::Unauthorized("a revoked token".into()));
         let tracker = Arc::new(Stubborn::new(stubs::issue(), [0; 8].map(|_| refusal())));
         let claims = Arc::new(Granted::default());
         let worker = worker_with(claims.clone(), tracker.clone(), Arc::new(Moved::default()));
@@ -516,7 +551,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_worker_that_cannot_go_on_keeps_the_claim_on_an_issue_that_it_cannot_give_back() {
-        let refusal = || Failing::Before(TrackerError::Impossible("protected branch".into()));
+        let refusal = || Failing::Before(TrackerError::Unauthorized("a revoked token".into()));
         let failures = std::iter::once(Failing::AfterOne(no_route())).chain([0; 8].map(|_| refusal()));
         let tracker = Arc::new(Stubborn::new(stubs::issue(), failures));
         let claims = Arc::new(Granted::default());
@@ -547,6 +582,18 @@ mod tests {
             comments[0].starts_with("acf gave this back: no transition leads to In Progress. "),
             "{comments:?}"
         );
+    }
+
+    #[test]
+    fn an_issue_over_which_the_agents_service_failed_is_tried_after_the_others() {
+        let issue = |key: &str| Issue { key: key.parse().unwrap(), ..stubs::issue() };
+        let failed = |kind| stubs::record(Outcome::Failed(Failure::new(kind, "500")));
+        let past = [("A-1", FailureKind::ServiceUnavailable), ("A-2", FailureKind::NoChange)]
+            .map(|(key, kind)| (key.to_owned(), History::new(vec![failed(kind)])));
+        let issues = vec![issue("A-1"), issue("A-2"), issue("A-3")];
+        let sorted = troublesome_last(issues, &past.into(), Stage::Implementation);
+        let keys: Vec<_> = sorted.iter().map(|issue| issue.key.as_str()).collect();
+        assert_eq!(keys, ["A-2", "A-3", "A-1"]);
     }
 
     fn verdict(says: &str) -> Verdict {

@@ -51,7 +51,7 @@ impl Worker {
         let key = &claim.issue;
         let why = match self.around.tracker.issue(&claim.issue_ref()).await {
             Ok(issue) => why_withdrawn(&issue, claim, &self.orders.rules)?,
-            Err(TrackerError::NotFound(_)) => "the issue is gone".to_owned(),
+            Err(TrackerError::NotFound(what)) => gone(&what),
             Err(error) => {
                 let cause = chain(&error);
                 tracing::warn!(issue.key = %key, "cannot look at issue `{key}` again, going on with it: {cause}");
@@ -60,6 +60,14 @@ impl Worker {
         };
         tracing::info!(issue.key = %key, run = %claim.run, why, "stopping work on issue `{key}`: {why}");
         Some(why)
+    }
+}
+
+/// Says that an issue is not there any more and, where the tracker tells, where it is now.
+fn gone(what: &str) -> String {
+    match what.split_once(": ") {
+        Some((_, whereto)) => format!("the issue is gone: {whereto}"),
+        None => "the issue is gone".to_owned(),
     }
 }
 
@@ -162,6 +170,15 @@ mod tests {
         assert_eq!(
             work_for(100_000, readings).await,
             (Event::Withdrawn("the issue is gone".into()), 300, true)
+        );
+    }
+
+    #[test]
+    fn where_an_issue_has_gone_is_said_where_the_tracker_tells() {
+        assert_eq!(gone("#1 in acme/shop"), "the issue is gone");
+        assert_eq!(
+            gone("ACF-1 any more: it was moved, and is now OPS-7"),
+            "the issue is gone: it was moved, and is now OPS-7"
         );
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use acf_core::claim::{Claim, Wip};
+use acf_core::claim::{Claim, Held, Wip};
 use acf_core::clock::Clock;
 use acf_core::comment::{self, Leads, Review};
 use acf_core::git_host::GitHostError;
-use acf_core::issue::{Issue, IssueKey, IssueRef};
+use acf_core::hand_back::leftovers;
+use acf_core::issue::{Issue, IssueKey, IssueRef, label};
 use acf_core::run::{Outcome, RunRecord};
 use acf_core::tracker::{Applied, Change, TrackerError};
 
@@ -21,25 +22,25 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// A tracker that asks for more patience than this is told later, by whoever finds the claim.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Whether there was anybody to tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// The issue has been told.
-    Issue,
-    /// The issue is gone.
-    Nobody,
+/// What came of telling how a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The run's record, as it is to be kept now.
+    pub(super) record: RunRecord,
+    /// Whether the issue is gone, so that there was nobody to tell.
+    is_gone: bool,
 }
 
 impl Told {
     /// Returns what becomes of the work that is kept: nobody will go on with that of an issue that is gone.
-    pub(super) fn wip(self, meant: Wip) -> Wip {
-        match (self, meant) {
-            (Self::Issue, meant) => meant,
-            (Self::Nobody, Wip::Put(commit)) => {
+    pub(super) fn wip(&self, meant: Wip) -> Wip {
+        match (self.is_gone, meant) {
+            (false, meant) => meant,
+            (true, Wip::Put(commit)) => {
                 tracing::warn!(%commit, "the work is kept as commit {commit} of the local mirror only");
                 Wip::Drop
             }
-            (Self::Nobody, Wip::Keep | Wip::Drop) => Wip::Drop,
+            (true, Wip::Keep | Wip::Drop) => Wip::Drop,
         }
     }
 }
@@ -48,7 +49,9 @@ impl Clerk {
     /// Tells the tracker of a run's end, after opening the pull request that it leads to. An issue that is
     /// gone is told nothing, and that is fine.
     ///
-    /// All of it can be done again from the start: what is there already is found, and not said twice.
+    /// All of it can be done again from the start: what is there already is found, and not said twice. Where
+    /// the tracker takes a part of it only, the run has ended all the same: that part is told, and the record
+    /// is returned as it is to be kept then.
     ///
     /// # Errors
     /// [`WorkerError::Claims`] when the claim is no longer held, the last [`TrackerError`] or
@@ -67,27 +70,103 @@ impl Clerk {
         // Each time anew: the waits may have been long.
         lease.ensure().await?;
         let leads = self.leads(record, lease).await?;
+        let changes = comment::report(record, &lease.held.claim, self.max_attempts, &leads);
+        match self.offer(record, lease, changes).await? {
+            Taken::Yes => Ok(Told { record: record.clone(), is_gone: false }),
+            Taken::Gone => Ok(Told { record: record.clone(), is_gone: true }),
+            Taken::Impossible(why) => {
+                let record = self.tell_in_part(record, lease, &leads, why).await?;
+                Ok(Told { record, is_gone: false })
+            }
+        }
+    }
+
+    /// Tells what of a run's end the tracker takes, where it does not take all: a workflow may have no way to
+    /// where the issue belongs, or a conversation may be locked. Nothing of it is tried for ever, as waiting
+    /// does not mend it.
+    async fn tell_in_part(
+        &self,
+        record: &RunRecord,
+        lease: &mut Lease,
+        leads: &Leads,
+        why: String,
+    ) -> Result<RunRecord, WorkerError> {
+        // Where the issue cannot even be read, it is not the issue that is in the way, and what is to be told
+        // stays in the claim.
+        match self.tracker.issue(&lease.held.claim.issue_ref()).await {
+            Ok(_) | Err(TrackerError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let issue = record.issue.clone();
+        tracing::warn!(issue.key = %issue, run = %record.run, why, "cannot put issue `{issue}` where it belongs: {why}");
+        let is_failure = matches!(record.outcome, Outcome::Failed(_));
+        let blocked = RunRecord { blocked: record.blocked || is_failure, ..record.clone() };
+        let claim = lease.held.claim.clone();
+        let unmoved = comment::report_unmoved(&blocked, &claim, self.max_attempts, leads, &why);
+        if let Taken::Yes | Taken::Gone = self.offer(record, lease, unmoved).await? {
+            // Some trackers have every issue assigned to somebody; the label keeps workers away then, too.
+            self.offer(record, lease, vec![Change::Unassign]).await?;
+            return Ok(blocked);
+        }
+        let mut silent = comment::report(record, &claim, self.max_attempts, leads);
+        silent.retain(|change| !matches!(change, Change::Comment { .. }));
+        if let Taken::Yes | Taken::Gone = self.offer(record, lease, silent).await? {
+            tracing::error!(issue.key = %issue, "issue `{issue}` takes no comment on how its run ended");
+            return Ok(record.clone());
+        }
+        if let Taken::Yes | Taken::Gone =
+            self.offer(record, lease, vec![Change::AddLabel(label::BLOCKED.into())]).await?
+        {
+            tracing::error!(issue.key = %issue, "issue `{issue}` can only be labelled; a person has to look at it");
+            return Ok(blocked);
+        }
+        tracing::error!(issue.key = %issue, "issue `{issue}` cannot be changed at all; a person has to look at it");
+        Ok(RunRecord { untold: Some(why), ..blocked })
+    }
+
+    /// Has the tracker make those changes, under a claim that holds.
+    async fn offer(
+        &self,
+        record: &RunRecord,
+        lease: &mut Lease,
+        changes: Vec<Change>,
+    ) -> Result<Taken, WorkerError> {
         lease.ensure().await?;
         let claim = &lease.held.claim;
         let issue = claim.issue_ref();
-        let changes = comment::report(record, claim, self.max_attempts, &leads);
-        match self.tell_as_found(&issue, claim, changes).await {
+        match self.tell_as_found(&issue, claim, &record.outcome, changes).await {
+            Ok(()) => Ok(Taken::Yes),
             Err(TrackerError::NotFound(_)) => {
                 tracing::warn!(issue.key = %issue, "issue `{issue}` is gone; nobody to tell");
-                Ok(Told::Nobody)
+                Ok(Taken::Gone)
             }
-            told => Ok(told.map(|()| Told::Issue)?),
+            Err(TrackerError::Impossible(why)) => Ok(Taken::Impossible(why)),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Finds out what the report leads to, and opens the pull request if there is none yet.
     async fn leads(&self, record: &RunRecord, lease: &Lease) -> Result<Leads, WorkerError> {
-        let Outcome::Landed { branch, plan, .. } = &record.outcome else { return Ok(Leads::default()) };
+        let (branch, plan) = match &record.outcome {
+            Outcome::Landed { branch, plan, .. } => (branch, plan),
+            Outcome::Withdrawn { why } => {
+                let is_said = self.was_withdrawn_for(&lease.held, why).await?;
+                return Ok(Leads { is_said, ..Leads::default() });
+            }
+            Outcome::Failed(_) | Outcome::Interrupted => return Ok(Leads::default()),
+        };
         let pages = self.hosting.pages.as_ref();
         let plan_page = plan.as_ref().and_then(|path| Some(pages?.file(branch, path)));
         let issue_page = lease.held.claim.issue_page.as_deref();
         let review = self.review(record, issue_page).await?;
-        Ok(Leads { plan_page, review })
+        Ok(Leads { plan_page, review, is_said: false })
+    }
+
+    /// Tells whether the run before this one was withdrawn for the same reason.
+    async fn was_withdrawn_for(&self, held: &Held, why: &str) -> Result<bool, WorkerError> {
+        let runs = self.claims.survey().await?.runs.remove(&held.claim.record_name());
+        let history = self.history(&Held { runs, ..held.clone() }).await?;
+        Ok(history.was_withdrawn_for(held.claim.stage, why))
     }
 
     /// Returns where work on a feature branch waits for a person; `None` for any other run.
@@ -106,8 +185,10 @@ impl Clerk {
             let Some(open) = host.find_pull_request(&new.branch).await? else {
                 return host.open_pull_request(&new).await;
             };
-            let (marker, body) = (comment::marker(&record.run), comment::pull_request_updated(record));
-            host.comment(&open, &marker, &body).await?;
+            if !comment::is_opened_by(&open, &record.run) {
+                let (marker, body) = (comment::marker(&record.run), comment::pull_request_updated(record));
+                host.comment(&open, &marker, &body).await?;
+            }
             Ok(open)
         };
         match opened.await {
@@ -122,27 +203,43 @@ impl Clerk {
         }
     }
 
-    /// Makes the changes, if the issue still is as the run had put it. If not, only says what there is to
-    /// be said: whoever moved it on meanwhile knew why.
+    /// Makes the changes, if the issue still is as the run had put it. If not, only says what there is to be
+    /// said, and takes off what is acf's own: whoever moved it on meanwhile knew why.
     async fn tell_as_found(
         &self,
         issue: &IssueRef,
         claim: &Claim,
+        outcome: &Outcome,
         changes: Vec<Change>,
     ) -> Result<(), TrackerError> {
         let is_as_left = |issue: &Issue| claim.is_working_on(issue);
-        match self.tracker.apply_if(issue, &is_as_left, &changes).await? {
+        let found = match self.tracker.apply_if(issue, &is_as_left, &changes).await? {
             Applied::Yes(_) => return Ok(()),
-            Applied::No(_) => {}
-        }
+            Applied::No(found) => found,
+        };
         let is_word = |change: &Change| matches!(change, Change::Comment { .. } | Change::AddLabel(_));
         let words: Vec<_> = changes.into_iter().filter(is_word).collect();
         if !words.is_empty() {
             self.tracker.apply(issue, &words).await?;
         }
-        let keeps_others_from = |issue: &Issue| claim.keeps_others_from(issue);
-        self.tracker.apply_if(issue, &keeps_others_from, &[Change::Unassign]).await.map(|_| ())
+        let has_landed = matches!(outcome, Outcome::Landed { .. });
+        let own = leftovers(&found, claim, has_landed);
+        if own.is_empty() {
+            return Ok(());
+        }
+        let is_as_found = |issue: &Issue| leftovers(issue, claim, has_landed) == own;
+        self.tracker.apply_if(issue, &is_as_found, &own).await.map(|_| ())
     }
+}
+
+/// What came of changes that a tracker was to make.
+enum Taken {
+    /// They are made.
+    Yes,
+    /// There is no issue to make them to.
+    Gone,
+    /// It cannot make them, for that reason, whoever asks and however often.
+    Impossible(String),
 }
 
 /// How often and how long a tracker or a host that does not answer has been waited for.
@@ -194,5 +291,91 @@ fn wait_after(error: &WorkerError, wait: Duration) -> Option<Duration> {
         | WorkerError::Claims(_)
         | WorkerError::NoTrunk(_)
         | WorkerError::NotAuthenticated(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use acf_core::issue::Status;
+    use acf_core::run::{CommitId, Failure, FailureKind, Target, WorkerId};
+
+    use super::super::stubs::{self, Granted, Moved, Stubborn};
+    use super::*;
+
+    fn landed() -> Outcome {
+        let (commit, branch) = (CommitId::new("4be19c2aa"), "main".to_owned());
+        Outcome::Landed { commit, branch, target: Target::Trunk, diverted: None, plan: None }
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed(Failure::new(FailureKind::NoChange, "the agent changed nothing"))
+    }
+
+    /// Tells of a run's end a tracker that does not make such changes. Returns the record as it is to be kept,
+    /// the issue as it is then, and what was said.
+    async fn tell(outcome: Outcome, refuses: fn(&Change) -> bool) -> (RunRecord, Issue, Vec<String>) {
+        let (status, assignee) = (Status::InProgress, Some("acf".to_owned()));
+        let taken = Issue { status, assignee, ..stubs::issue() };
+        let tracker = Arc::new(Stubborn::refusing(taken, refuses));
+        let (claims, clock) = (Arc::new(Granted::default()), Arc::new(Moved::default()));
+        let ttl = Duration::from_secs(60 * 60);
+        let clerk = Clerk::new(claims.clone(), tracker.clone(), clock.clone(), WorkerId::new("w1"), ttl, 3);
+        let mut held = stubs::held(60 * 60);
+        held.claim = held.claim.in_name_of("acf");
+        let mut lease = Lease::new(held, claims, clock, Duration::ZERO);
+        let told = clerk.tell(&stubs::record(outcome), &mut lease).await.unwrap().record;
+        (told, tracker.now(), tracker.comments())
+    }
+
+    fn is_move(change: &Change) -> bool {
+        matches!(change, Change::Transition(_))
+    }
+
+    fn is_comment(change: &Change) -> bool {
+        matches!(change, Change::Comment { .. })
+    }
+
+    #[tokio::test]
+    async fn landed_work_is_told_once_even_where_its_issue_cannot_be_moved() {
+        let (record, issue, said) = tell(landed(), is_move).await;
+        assert_eq!(record, stubs::record(landed()));
+        assert_eq!((&issue.status, &issue.assignee), (&Status::InProgress, &None));
+        assert!(issue.has_label(label::BLOCKED), "{issue:?}");
+        assert_eq!(said.len(), 1, "{said:?}");
+        let told = "acf implemented this in 4be19c2 on main. acf could not move this issue to Done: no ";
+        assert!(said[0].starts_with(told), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_failed_run_whose_issue_cannot_be_given_back_blocks_it_at_once() {
+        let (record, issue, said) = tell(failed(), is_move).await;
+        assert!(record.blocked && record.untold.is_none(), "{record:?}");
+        assert!(issue.has_label(label::BLOCKED) && issue.assignee.is_none(), "{issue:?}");
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains(" acf could not move this issue to To Do: no "), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn an_issue_that_takes_no_comment_is_moved_on_all_the_same() {
+        let (record, issue, _) = tell(landed(), is_comment).await;
+        assert_eq!((record, issue.status), (stubs::record(landed()), Status::Done));
+        let (record, issue, _) = tell(failed(), is_comment).await;
+        assert_eq!((record.blocked, issue), (false, stubs::issue()));
+    }
+
+    #[tokio::test]
+    async fn an_issue_that_can_only_be_labelled_is_blocked() {
+        let (record, issue, said) = tell(failed(), |change| is_comment(change) || is_move(change)).await;
+        assert!(record.blocked && record.untold.is_none() && said.is_empty(), "{record:?} {said:?}");
+        assert!(issue.has_label(label::BLOCKED));
+    }
+
+    #[tokio::test]
+    async fn a_run_of_which_nothing_can_be_told_says_so_in_its_record() {
+        let (record, ..) = tell(failed(), |_| true).await;
+        assert!(record.blocked, "{record:?}");
+        assert_eq!(record.untold.as_deref(), Some("no Unassign here"));
     }
 }

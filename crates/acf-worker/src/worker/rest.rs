@@ -292,6 +292,7 @@ fn budget_finding(spent: &Usage, budget_usd: f64, now: Timestamp) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stubs::record;
     use super::*;
 
     #[test]
@@ -334,23 +335,6 @@ mod tests {
         assert_eq!(until(Some(100_000), 3), 100_000);
         assert_eq!(until(None, 0), 900);
         assert_eq!(until(None, u32::MAX), 3600);
-    }
-
-    fn record(outcome: Outcome) -> RunRecord {
-        let held = super::super::stubs::held(60);
-        RunRecord {
-            run: held.claim.run,
-            issue: held.claim.issue,
-            identity: None,
-            summary: String::new(),
-            stage: held.claim.stage,
-            worker: held.claim.worker,
-            started_at: at(0),
-            ended_at: at(0),
-            outcome,
-            receipt: acf_core::receipt::Receipt::default(),
-            blocked: false,
-        }
     }
 
     fn exhausted(until: i64) -> RunRecord {

@@ -326,8 +326,8 @@ impl Worker {
                 return Err(error);
             }
         };
-        let wip = &match self.clerk.tell(&record, &mut lease).await {
-            Ok(told) => told.wip(wip.clone()),
+        let told = match self.clerk.tell(&record, &mut lease).await {
+            Ok(told) => told,
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(self.dropped(job)),
             Err(WorkerError::Claims(error)) => return Err(self.kept(job, wip, error).into()),
             // The claim stays: the next pass settles it, or whoever finds it.
@@ -336,6 +336,7 @@ impl Worker {
                 return Err(error);
             }
         };
+        let (wip, record) = (&told.wip(wip.clone()), told.record);
         let mut released = self.around.claims.release(&lease.held, Some(&record), wip).await;
         if let (Err(ClaimError::Refused { .. } | ClaimError::Other { .. }), Wip::Put(commit)) =
             (&released, wip)
@@ -405,6 +406,7 @@ impl Worker {
                 ..receipt
             },
             blocked: false,
+            untold: None,
         }
     }
 }

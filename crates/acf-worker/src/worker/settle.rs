@@ -5,8 +5,9 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use acf_core::claim::{Claim, ClaimError, ClaimState, Held, Survey, Version, Wip};
+use acf_core::issue::IssueKey;
 use acf_core::receipt::Receipt;
-use acf_core::run::{Failure, FailureKind, History, Outcome, RunRecord, WorkerId};
+use acf_core::run::{FIRST_BACKOFF, Failure, FailureKind, History, Outcome, RunRecord, WorkerId, backoff};
 
 use super::lease::Lease;
 use super::patrol::chain;
@@ -22,6 +23,33 @@ pub struct Settled {
     pub dead: WorkerId,
     /// How its run is recorded now.
     pub record: RunRecord,
+}
+
+/// A dead worker's run that could not be settled, and still waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// The worker that had left it.
+    pub dead: WorkerId,
+    /// The issue.
+    pub issue: IssueKey,
+    /// Why it could not be settled, in one line.
+    pub why: String,
+}
+
+/// What came of settling.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settlement {
+    /// What was settled.
+    pub settled: Vec<Settled>,
+    /// What could not be, and is to be tried again.
+    pub unsettled: Vec<Unsettled>,
+}
+
+/// A claim that could not be settled, and is left alone for a while: each try is a push.
+#[derive(Debug, Default)]
+pub(super) struct PutOff {
+    tries: u32,
+    until: Duration,
 }
 
 /// A claim that this process holds on to though its run is over: the tracker could not be told yet.
@@ -49,8 +77,12 @@ impl Clerk {
         self.left().remove(slug).filter(|left| left.version == *version)
     }
 
-    /// Settles every claim that has expired, that this process has left, or that is one of `dead`, a worker
-    /// that is known to have ended. What another worker settles at the same time is left to it.
+    /// Settles every claim that has expired, that somebody has let go, that this process has left, or whose
+    /// worker is one of `dead`, which are known to have ended. What another worker settles at the same time is
+    /// left to it. What could not be settled is left alone for a while, longer each time.
+    ///
+    /// `dead` is `None` for whoever looks again and again, and reads only claims that have not changed for a
+    /// while.
     ///
     /// # Errors
     /// [`WorkerError`] when the claims cannot be reached. What was not settled stays as it is, and is
@@ -58,8 +90,8 @@ impl Clerk {
     pub async fn settle(
         &self,
         survey: &Survey,
-        dead: Option<&WorkerId>,
-    ) -> Result<Vec<Settled>, WorkerError> {
+        dead: Option<&[WorkerId]>,
+    ) -> Result<Settlement, WorkerError> {
         let unchanged_for = self.observe(survey);
         let read_after = READ_AFTER.min(self.claim_ttl / 2);
         let worth_reading: BTreeMap<_, _> = survey
@@ -70,30 +102,61 @@ impl Clerk {
             })
             .map(|(slug, version)| (slug.clone(), version.clone()))
             .collect();
+        let mut settlement = Settlement::default();
         if worth_reading.is_empty() {
-            return Ok(Vec::new());
+            return Ok(settlement);
         }
         let claims = self.claims.read_claims(&worth_reading).await?;
-        let mut settled = Vec::new();
         for (slug, version) in &worth_reading {
-            let Some(claim) = claims.get(version) else { continue };
-            let has_expired = claim.is_expired(unchanged_for[slug], self.clock.now());
-            let is_dead = dead == Some(&claim.worker);
+            let Some(claim) = claims.get(version).filter(|_| !self.is_put_off(slug)) else { continue };
+            let is_free = claim.is_let_go || claim.is_expired(unchanged_for[slug], self.clock.now());
+            let is_one_of_dead = |worker| dead.is_some_and(|dead| dead.contains(worker));
+            let is_dead = is_one_of_dead(&claim.worker);
             let left = self.take_left(slug, version);
-            if !has_expired && !is_dead && left.is_none() {
+            let unsettled = |why| Unsettled { dead: claim.runner().clone(), issue: claim.issue.clone(), why };
+            if !is_free && !is_dead && left.is_none() {
+                if is_one_of_dead(claim.runner()) {
+                    // Two that tell the tracker of one run at the same time may say it twice.
+                    settlement.unsettled.push(unsettled(format!("worker {} is at it", claim.worker)));
+                }
                 continue;
             }
             match self.settle_one(claim, version, left, survey).await {
-                Ok(one) => settled.extend(one),
+                Ok(one) => {
+                    self.put_off().remove(slug);
+                    settlement.settled.extend(one);
+                }
                 // One issue that the tracker will not change must not keep anybody from the others.
                 Err(error @ (WorkerError::Tracker(_) | WorkerError::Host(_))) => {
-                    let why = chain(&error);
-                    tracing::warn!(issue.key = %claim.issue, "cannot settle issue `{}` yet: {why}", claim.issue);
+                    let (why, issue, wait_secs) = (chain(&error), &claim.issue, self.put_off_more(slug));
+                    tracing::warn!(
+                        issue.key = %issue, wait_secs,
+                        "cannot settle issue `{issue}` yet, trying again in {wait_secs} s: {why}"
+                    );
+                    settlement.unsettled.push(unsettled(why));
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(settled)
+        Ok(settlement)
+    }
+
+    fn put_off(&self) -> MutexGuard<'_, HashMap<String, PutOff>> {
+        self.put_off.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_put_off(&self, slug: &str) -> bool {
+        self.put_off().get(slug).is_some_and(|put_off| self.clock.monotonic() < put_off.until)
+    }
+
+    /// Leaves a claim alone for a while, and returns for how many seconds.
+    fn put_off_more(&self, slug: &str) -> u64 {
+        let mut all = self.put_off();
+        let put_off = all.entry(slug.to_owned()).or_default();
+        put_off.tries = put_off.tries.saturating_add(1);
+        let wait = backoff(put_off.tries, FIRST_BACKOFF).unwrap_or_default();
+        put_off.until = self.clock.monotonic() + wait;
+        wait.as_secs()
     }
 
     /// Takes note of the claims, and returns for how long each has been unchanged.
@@ -101,6 +164,7 @@ impl Clerk {
         let now = self.clock.monotonic();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|slug, seen| survey.claims.get(slug) == Some(&seen.version));
+        self.put_off().retain(|slug, _| survey.claims.contains_key(slug));
         let ages = survey.claims.iter().map(|(slug, version)| {
             let first = || Seen { version: version.clone(), since: now };
             let since = seen.entry(slug.clone()).or_insert_with(first).since;
@@ -124,6 +188,8 @@ impl Clerk {
             Err(ClaimError::Lost) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
+        // Of a run of its own, only this process knows how it ended.
+        let is_own = left.is_some();
         let (record, wip) = match (&held.claim.state, left) {
             (ClaimState::Published { record }, _) => ((**record).clone(), Wip::Drop),
             (ClaimState::Working, Some(Left { record, wip, .. })) => {
@@ -134,24 +200,39 @@ impl Clerk {
             }
         };
         let mut lease = Lease::new(held, self.claims.clone(), self.clock.clone(), sent_at);
-        let wip = match self.tell(&record, &mut lease).await {
-            Ok(told) => told.wip(wip),
+        let told = match self.tell(&record, &mut lease).await {
+            Ok(told) => told,
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(None),
             Err(error) => {
-                self.leave(&lease.held, record, wip);
+                let held = if is_own { lease.held } else { self.let_one_go(lease.held, survey).await };
+                self.leave(&held, record, wip);
                 return Err(error);
             }
         };
+        let (wip, record) = (told.wip(wip), told.record);
         match self.claims.release(&lease.held, Some(&record), &wip).await {
             Ok(()) => {}
             Err(ClaimError::Lost) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         tracing::info!(
-            issue.key = %claim.issue, worker.dead = %claim.worker, run = %record.run,
-            "settled what worker `{}` left of issue `{}`", claim.worker, claim.issue
+            issue.key = %claim.issue, worker.dead = %claim.runner(), run = %record.run,
+            "settled what worker `{}` left of issue `{}`", claim.runner(), claim.issue
         );
-        Ok(Some(Settled { dead: claim.worker.clone(), record }))
+        Ok(Some(Settled { dead: claim.runner().clone(), record }))
+    }
+
+    /// Lets go of a claim that could not be settled: this process may end before it tries again.
+    async fn let_one_go(&self, held: Held, survey: &Survey) -> Held {
+        let claim = held.claim.let_go(self.clock.now());
+        match self.claims.take(claim, Some(&held.version), survey).await {
+            Ok(let_go) => let_go,
+            Err(error) => {
+                let (issue, why) = (&held.claim.issue, chain(&error));
+                tracing::warn!(issue.key = %issue, "the claim on issue `{issue}` has to expire: {why}");
+                held
+            }
+        }
     }
 
     fn record_of_death(&self, claim: &Claim) -> RunRecord {
@@ -163,12 +244,12 @@ impl Clerk {
             identity: claim.identity.clone(),
             summary: claim.summary.clone(),
             stage: claim.stage,
-            worker: claim.worker.clone(),
+            worker: claim.runner().clone(),
             started_at: claim.started_at,
             ended_at: now,
             outcome: Outcome::Failed(Failure::new(
                 FailureKind::WorkerDied,
-                format!("worker {} died or vanished during the run", claim.worker),
+                format!("worker {} died or vanished during the run", claim.runner()),
             )),
             receipt: Receipt {
                 agent: "not known".into(),
@@ -176,6 +257,7 @@ impl Clerk {
                 ..Receipt::default()
             },
             blocked: false,
+            untold: None,
         }
     }
 
@@ -196,18 +278,17 @@ impl Clerk {
     /// Counts a failed run as the attempt that it is after those that `held` knows of.
     async fn counted(&self, mut record: RunRecord, held: &Held) -> Result<RunRecord, WorkerError> {
         if let Outcome::Failed(failure) = &record.outcome {
-            record.receipt.attempt = self.failed_attempts(held).await? + 1;
+            record.receipt.attempt = self.history(held).await?.failed_attempts(held.claim.stage) + 1;
             record.blocked = failure.kind.counts() && record.receipt.attempt >= self.max_attempts;
         }
         Ok(record)
     }
 
-    /// Counts the failed attempts at a claimed issue before this one.
-    async fn failed_attempts(&self, held: &Held) -> Result<u32, WorkerError> {
-        let Some(tip) = &held.runs else { return Ok(0) };
+    /// Reads the runs of a claimed issue before this one, as far as `held` knows of them.
+    pub(super) async fn history(&self, held: &Held) -> Result<History, WorkerError> {
+        let Some(tip) = &held.runs else { return Ok(History::default()) };
         let name = held.claim.record_name();
         let chain = BTreeMap::from([(name.clone(), tip.clone())]);
-        let records = self.claims.read_runs(&chain).await?.remove(&name).unwrap_or_default();
-        Ok(History::new(records).failed_attempts(held.claim.stage))
+        Ok(History::new(self.claims.read_runs(&chain).await?.remove(&name).unwrap_or_default()))
     }
 }

@@ -16,7 +16,7 @@ use acf_core::mask::Mask;
 use acf_core::policy::Regate;
 use acf_core::progress::{Observer, What};
 use acf_core::receipt::Receipt;
-use acf_core::run::{CommitId, Failure, FailureKind, RunId, RunRecord, Target, WorkerId};
+use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunId, RunRecord, Target, WorkerId};
 use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -200,6 +200,7 @@ impl ClaimStore for Granted {
 pub(super) struct Stubborn {
     issue: Mutex<Issue>,
     failures: Mutex<VecDeque<Failing>>,
+    refuses: fn(&Change) -> bool,
     comments: Mutex<Vec<String>>,
 }
 
@@ -216,7 +217,12 @@ pub(super) enum Failing {
 impl Stubborn {
     pub(super) fn new(issue: Issue, failures: impl IntoIterator<Item = Failing>) -> Self {
         let failures = Mutex::new(failures.into_iter().collect());
-        Self { issue: Mutex::new(issue), failures, comments: Mutex::default() }
+        Self { issue: Mutex::new(issue), failures, refuses: |_| false, comments: Mutex::default() }
+    }
+
+    /// Makes a tracker that cannot make such changes, and makes those before them.
+    pub(super) fn refusing(issue: Issue, refuses: fn(&Change) -> bool) -> Self {
+        Self { refuses, ..Self::new(issue, []) }
     }
 
     /// Returns the issue as it is now.
@@ -234,6 +240,7 @@ impl Stubborn {
         match change {
             Change::Assign(account) => issue.assignee = Some(account.clone()),
             Change::Unassign => issue.assignee = None,
+            Change::UnassignFrom(account) => _ = issue.assignee.take_if(|now| now == account),
             Change::Transition(status) => issue.status = status.clone(),
             Change::AddLabel(label) => _ = issue.labels.insert(label.clone()),
             Change::RemoveLabel(label) => _ = issue.labels.remove(label),
@@ -285,7 +292,13 @@ impl Tracker for Stubborn {
                 self.change(&changes[0]);
                 return Err(error);
             }
-            None => changes.iter().for_each(|change| self.change(change)),
+            None => {}
+        }
+        for change in changes {
+            if (self.refuses)(change) {
+                return Err(TrackerError::Impossible(format!("no {change:?} here")));
+            }
+            self.change(change);
         }
         Ok(Applied::Yes(found))
     }
@@ -311,6 +324,25 @@ pub(super) fn held(ttl_secs: u64) -> Held {
     let (now, ttl) = (Timestamp::UNIX_EPOCH, Duration::from_secs(ttl_secs));
     let claim = Claim::new(&issue, Stage::Implementation, worker, run, now, ttl);
     Held { claim, version: Version::new("v1"), runs: None, wip: None }
+}
+
+/// Returns the record of that claim's run.
+pub(super) fn record(outcome: Outcome) -> RunRecord {
+    let claim = held(60).claim;
+    RunRecord {
+        run: claim.run,
+        issue: claim.issue,
+        identity: None,
+        summary: String::new(),
+        stage: claim.stage,
+        worker: claim.worker,
+        started_at: Timestamp::UNIX_EPOCH,
+        ended_at: Timestamp::UNIX_EPOCH,
+        outcome,
+        receipt: Receipt::default(),
+        blocked: false,
+        untold: None,
+    }
 }
 
 /// Ports that a test has nothing to do with.

@@ -45,7 +45,7 @@ async fn a_dead_workers_run_is_recorded_as_the_attempt_that_it_was_and_a_living_
     let clock = Arc::new(SystemClock::default());
     let clerk = Clerk::new(claims.clone(), tracker.clone(), clock, WorkerId::new("clerk"), TTL, 3);
     let survey = claims.survey().await.unwrap();
-    let settled = clerk.settle(&survey, Some(&WorkerId::new("dead"))).await.unwrap();
+    let settled = clerk.settle(&survey, Some(&[WorkerId::new("dead")])).await.unwrap().settled;
 
     let [settled] = settled.try_into().unwrap();
     let record = settled.record;
@@ -64,4 +64,56 @@ async fn a_dead_workers_run_is_recorded_as_the_attempt_that_it_was_and_a_living_
     assert!(file.starts_with("- [ ] Say hello [acf-blocked]\n"), "{file}");
     assert!(file.contains("worker dead died or vanished during the run. That was attempt 3 of 3"), "{file}");
     assert_eq!(tracker.issue(&goodbye.reference()).await.unwrap().status, Status::InProgress);
+}
+
+#[tokio::test]
+async fn what_could_not_be_settled_is_found_by_the_dead_workers_id_again() {
+    let sandbox = Sandbox::builder().build();
+    let path = sandbox.root().join("TODO.md");
+    fs::write(&path, "- [ ] Say hello\n").unwrap();
+    let tracker: Arc<dyn Tracker> = Arc::new(Todo::new(Arc::new(LocalFile::new(&path)), None));
+    let claims: Arc<dyn ClaimStore> = Arc::new(Machine::on(&sandbox, "a").open().await.claims);
+    let [hello] = tracker.list().await.unwrap().try_into().unwrap();
+    take(&*claims, &hello, "dead").await;
+    let dead = [WorkerId::new("dead")];
+    let sweep = async |name: &str| {
+        let (claims, clock) = (claims.clone(), Arc::new(SystemClock::default()));
+        let clerk = Clerk::new(claims.clone(), tracker.clone(), clock, WorkerId::new(name), TTL, 3);
+        clerk.settle(&claims.survey().await.unwrap(), Some(&dead)).await.unwrap()
+    };
+    let todo = fs::read(&path).unwrap();
+    fs::write(&path, b"\xff\xfe is no text").unwrap();
+
+    let first = sweep("first").await;
+    let [unsettled] = first.unsettled.try_into().unwrap();
+    assert_eq!(
+        (unsettled.dead.as_str(), unsettled.issue.as_str(), first.settled.len()),
+        ("dead", "TODO-1", 0)
+    );
+
+    fs::write(&path, todo).unwrap();
+    let [settled] = sweep("second").await.settled.try_into().unwrap();
+    assert_eq!((settled.dead.as_str(), settled.record.worker.as_str()), ("dead", "dead"));
+    assert_eq!(claims.survey().await.unwrap().claims.len(), 0);
+}
+
+#[tokio::test]
+async fn what_another_worker_is_settling_is_left_to_it_and_told() {
+    let sandbox = Sandbox::builder().build();
+    let path = sandbox.root().join("TODO.md");
+    fs::write(&path, "- [ ] Say hello\n").unwrap();
+    let tracker: Arc<dyn Tracker> = Arc::new(Todo::new(Arc::new(LocalFile::new(&path)), None));
+    let claims: Arc<dyn ClaimStore> = Arc::new(Machine::on(&sandbox, "a").open().await.claims);
+    let [hello] = tracker.list().await.unwrap().try_into().unwrap();
+    let held = take(&*claims, &hello, "dead").await;
+    let clock = Arc::new(SystemClock::default());
+    let over = held.claim.taken_over(WorkerId::new("settler"), clock.now(), TTL);
+    claims.take(over, Some(&held.version), &claims.survey().await.unwrap()).await.unwrap();
+
+    let clerk = Clerk::new(claims.clone(), tracker, clock, WorkerId::new("another"), TTL, 3);
+    let dead = [WorkerId::new("dead")];
+    let swept = clerk.settle(&claims.survey().await.unwrap(), Some(&dead)).await.unwrap();
+
+    let [unsettled] = swept.unsettled.try_into().unwrap();
+    assert_eq!((unsettled.dead.as_str(), unsettled.why.as_str()), ("dead", "worker settler is at it"));
 }

@@ -70,6 +70,27 @@ fn an_issue_that_is_closed_on_github_stops_its_run() {
     assert!(!seen.is_open);
     assert_eq!(seen.comments.len(), 1, "{:?}", seen.comments);
     assert!(seen.comments[0].starts_with("acf stopped working on this"), "{:?}", seen.comments);
+    assert_eq!(
+        (seen.labels, seen.assignees),
+        (vec![REQUIRED.to_owned()], vec![]),
+        "nothing of acf's is left"
+    );
+
+    github.service().edit(1, |seen| seen.is_open = true);
+    let factory = factory.agent("cat a.txt > b.txt");
+    factory.drain().done();
+    assert_eq!(factory.sandbox().file_at("main", "b.txt").as_deref(), Some("A\n"), "its work was taken up");
+}
+
+#[test]
+fn an_issue_that_somebody_joins_on_github_is_left_to_her() {
+    let (github, factory, worker) = on_github();
+    github.service().invite("ada");
+    github.service().edit(1, |seen| seen.assignees.push("ada".to_owned()));
+    assert_withdrawn(&factory, worker, "#1", "the issue was assigned to ada");
+    let seen = github.service().issue(1);
+    assert_eq!(seen.assignees, ["ada"]);
+    assert!(seen.labels.contains(&"in-progress".to_owned()), "it is hers now: {seen:?}");
 }
 
 #[test]
@@ -96,13 +117,20 @@ fn an_issue_that_is_closed_in_jira_stops_its_run() {
     assert_withdrawn(&factory, worker, "ACF-1", "the issue was moved to Done");
     let standing = &jira.standings()["ACF-1"];
     assert_eq!((standing.status.as_str(), standing.comments.len()), ("Done", 1), "{standing:?}");
+    assert_eq!(standing.assignee, None);
+
+    jira.service().site().change("ACF-1", |issue| issue.status = "To Do".to_owned());
+    let factory = factory.agent("cat a.txt > b.txt");
+    factory.drain().done();
+    assert_eq!(jira.standings()["ACF-1"].status, "Done");
+    assert_eq!(factory.sandbox().file_at("main", "b.txt").as_deref(), Some("A\n"), "its work was taken up");
 }
 
 #[test]
 fn an_issue_that_is_moved_to_another_project_stops_its_run() {
     let (jira, factory, worker) = in_jira();
     jira.service().site().move_away("ACF-1", "OPS-7");
-    assert_withdrawn(&factory, worker, "ACF-1", "the issue is gone");
+    assert_withdrawn(&factory, worker, "ACF-1", "the issue is gone: it was moved, and is now OPS-7");
 }
 
 #[test]
@@ -151,6 +179,47 @@ fn a_killed_workers_pull_request_is_opened_by_the_next_one() {
 
     github.service().chassis().faults().clear();
     drain(&github, &factory, &BTreeMap::from([(key, End::InReview)]));
+}
+
+/// Serves an issue that is to be done on a branch: #1, whose pull request is going to be #2.
+fn on_a_branch() -> (GitHub, Factory) {
+    let sandbox = Sandbox::builder().build();
+    let mut github = GitHub::serve(&sandbox);
+    github.add(NewIssue::titled("one").labelled([REQUIRED, "needs-branch"]));
+    let factory = factory(sandbox, &github);
+    (github, factory)
+}
+
+/// Checks that issue and pull request were told once that the work waits for review.
+#[track_caller]
+fn assert_in_review(github: &GitHub) {
+    let standing = &github.standings()["#1"];
+    assert_eq!((standing.status.as_str(), standing.comments.len()), ("In Review", 1), "{standing:?}");
+    assert_eq!(github.pulls_of("feature/1"), 1);
+    assert_eq!(github.service().issue(2).comments, [""; 0], "its body says it already");
+}
+
+#[test]
+fn a_report_that_is_begun_anew_tells_the_pull_request_that_it_opened_nothing() {
+    let (github, factory) = on_a_branch();
+    let comment = Rule::on(Method::POST, "/issues/1/comments").once();
+    github.service().chassis().faults().add(comment, Fault::Cut);
+    factory.drain().done();
+    assert_eq!(github.service().chassis().faults().struck(), 1);
+    assert_in_review(&github);
+}
+
+#[test]
+fn whoever_settles_what_a_killed_worker_left_tells_the_pull_request_that_it_opened_nothing() {
+    let (github, factory) = on_a_branch();
+    github.service().chassis().faults().add(Rule::path("/issues/1/comments"), Fault::status(503));
+    let mut worker = factory.start("w-1", &[]);
+    worker.waits_for("the pull request", |_| (github.pulls_of("feature/1") == 1).then_some(()));
+    worker.signal(rustix::process::Signal::KILL);
+    drop(worker);
+    github.service().chassis().faults().clear();
+    factory.acf(&["sweep", "--dead", "w-1"]).done();
+    assert_in_review(&github);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Transitions, workflows, labels, links, and what they cost.
 
 use acf_core::claim::{Claim, DEFAULT_TTL};
-use acf_core::comment::give_back;
+use acf_core::hand_back::give_back;
 use acf_core::issue::{IssueRef, Stage, Status};
 use acf_core::run::{RunId, WorkerId};
 use acf_core::tracker::{Applied, Change, Tracker as _, TrackerError};
