@@ -24,7 +24,10 @@ pub fn leftovers(issue: &Issue, claim: &Claim, has_landed: bool) -> Vec<Change> 
     if !is_in_the_way {
         return Vec::new();
     }
-    let mut changes = vec![Change::UnassignFrom(account.clone())];
+    let mut changes = Vec::new();
+    if issue.assignee.is_some() {
+        changes.push(Change::UnassignFrom(account.clone()));
+    }
     if issue.status == Status::Done {
         // To where it is already: that takes off a label which stood for the status that the run gave it.
         changes.push(Change::Transition(Status::Done));
@@ -67,7 +70,9 @@ mod tests {
     fn an_issue_that_somebody_closed_is_freed_of_the_runs_label_and_account() {
         let own = || Change::UnassignFrom("acf".into());
         assert_eq!(left_on(Status::Done, Some("acf"), false), [own(), Change::Transition(Status::Done)]);
+        assert_eq!(left_on(Status::Done, None, false), [Change::Transition(Status::Done)]);
         assert_eq!(left_on(Status::ToDo, Some("acf"), false), [own()]);
+        assert_eq!(left_on(Status::ToDo, None, false), []);
         assert_eq!(left_on(Status::InReview, Some("acf"), false), [own()]);
     }
 

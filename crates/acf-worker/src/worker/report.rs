@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use acf_core::claim::{Claim, Held, Wip};
+use acf_core::claim::{Held, Wip};
 use acf_core::clock::Clock;
 use acf_core::comment::{self, Leads, Review};
 use acf_core::git_host::GitHostError;
 use acf_core::hand_back::leftovers;
-use acf_core::issue::{Issue, IssueKey, IssueRef, label};
+use acf_core::issue::{Issue, IssueKey, label};
 use acf_core::run::{Outcome, RunRecord};
 use acf_core::tracker::{Applied, Change, TrackerError};
 
@@ -131,17 +131,15 @@ impl Clerk {
         lease: &mut Lease,
         changes: Vec<Change>,
     ) -> Result<Taken, WorkerError> {
-        lease.ensure().await?;
-        let claim = &lease.held.claim;
-        let issue = claim.issue_ref();
-        match self.tell_as_found(&issue, claim, &record.outcome, changes).await {
+        match self.tell_as_found(&record.outcome, lease, changes).await {
             Ok(()) => Ok(Taken::Yes),
-            Err(TrackerError::NotFound(_)) => {
+            Err(WorkerError::Tracker(TrackerError::NotFound(_))) => {
+                let issue = &record.issue;
                 tracing::warn!(issue.key = %issue, "issue `{issue}` is gone; nobody to tell");
                 Ok(Taken::Gone)
             }
-            Err(TrackerError::Impossible(why)) => Ok(Taken::Impossible(why)),
-            Err(error) => Err(error.into()),
+            Err(WorkerError::Tracker(TrackerError::Impossible(why))) => Ok(Taken::Impossible(why)),
+            Err(error) => Err(error),
         }
     }
 
@@ -207,28 +205,33 @@ impl Clerk {
     /// said, and takes off what is acf's own: whoever moved it on meanwhile knew why.
     async fn tell_as_found(
         &self,
-        issue: &IssueRef,
-        claim: &Claim,
         outcome: &Outcome,
+        lease: &mut Lease,
         changes: Vec<Change>,
-    ) -> Result<(), TrackerError> {
+    ) -> Result<(), WorkerError> {
+        lease.ensure().await?;
+        let claim = lease.held.claim.clone();
+        let issue = claim.issue_ref();
         let is_as_left = |issue: &Issue| claim.is_working_on(issue);
-        let found = match self.tracker.apply_if(issue, &is_as_left, &changes).await? {
+        let found = match self.tracker.apply_if(&issue, &is_as_left, &changes).await? {
             Applied::Yes(_) => return Ok(()),
             Applied::No(found) => found,
         };
         let is_word = |change: &Change| matches!(change, Change::Comment { .. } | Change::AddLabel(_));
         let words: Vec<_> = changes.into_iter().filter(is_word).collect();
         if !words.is_empty() {
-            self.tracker.apply(issue, &words).await?;
+            self.tracker.apply(&issue, &words).await?;
         }
         let has_landed = matches!(outcome, Outcome::Landed { .. });
-        let own = leftovers(&found, claim, has_landed);
+        let own = leftovers(&found, &claim, has_landed);
         if own.is_empty() {
             return Ok(());
         }
-        let is_as_found = |issue: &Issue| leftovers(issue, claim, has_landed) == own;
-        self.tracker.apply_if(issue, &is_as_found, &own).await.map(|_| ())
+        // Saying something may have taken so long that the claim is another's by now.
+        lease.ensure().await?;
+        let is_as_found = |issue: &Issue| leftovers(issue, &claim, has_landed) == own;
+        self.tracker.apply_if(&issue, &is_as_found, &own).await?;
+        Ok(())
     }
 }
 
