@@ -202,7 +202,8 @@ async fn list_comments(
     if let Some(obstacle) = obstacle(&state, Some(number)) {
         return obstacle;
     }
-    let comments: Vec<_> = state.items[&number].comments.iter().map(|body| json!({ "body": body })).collect();
+    let comments = state.items[&number].comments.iter().enumerate();
+    let comments: Vec<_> = comments.map(|(at, body)| json!({ "id": at + 1, "body": body })).collect();
     page(&comments, &params, &uri, &headers)
 }
 

@@ -53,8 +53,9 @@ impl GitHub {
     }
 
     async fn ensure_assignable(&self, login: &str) -> Result<(), TrackerError> {
-        match self.client.send(&self.repository.get(["assignees", login])).await {
-            Ok(_) => Ok(()),
+        let checked = async { self.client.send(&self.repository.get(["assignees", login])).await?.done() };
+        match checked.await {
+            Ok(()) => Ok(()),
             Err(error) if error.refused_with() == Some(404) => {
                 // The same answer comes where the repository itself is not seen.
                 self.client.send(&self.repository.get([])).await.map_err(|error| self.meaning(error))?;

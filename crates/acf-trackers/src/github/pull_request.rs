@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::GitHub;
 use super::wire::WirePullRequest;
-use crate::http::{HttpError, Request, Trouble};
+use crate::http::{HttpError, Request};
 
 #[async_trait]
 impl GitHost for GitHub {
@@ -26,16 +26,13 @@ impl GitHost for GitHub {
         let NewPullRequest { branch, base, title, body } = new;
         let body = json!({ "head": branch, "base": base, "title": title, "body": body });
         let request = Request::post(self.repository.path(["pulls"])).json(body);
-        let opened = async { self.client.send(&request).await?.json::<WirePullRequest>() };
+        let opened = async { self.client.send(&request).await?.made::<WirePullRequest>() };
         let error = match opened.await {
             Ok(opened) => return Ok(opened.into()),
             Err(error) => error,
         };
         // The answer was lost, or somebody was quicker.
-        let may_be_there = match &*error.trouble {
-            Trouble::Unsure(_) | Trouble::Unexpected(_) => true,
-            _ => error.refused_with() == Some(422),
-        };
+        let may_be_there = error.is_doubtful() || error.refused_with() == Some(422);
         let found = if may_be_there { self.find_pull_request(branch).await? } else { None };
         found.ok_or_else(|| self.cannot(error))
     }

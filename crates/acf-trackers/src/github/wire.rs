@@ -41,6 +41,13 @@ enum WireLabel {
     Name(String),
 }
 
+/// A label of the repository.
+#[derive(Debug, Deserialize)]
+pub(super) struct WireName {
+    #[serde(rename = "name")]
+    _name: String,
+}
+
 /// An account.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct WireUser {
@@ -58,6 +65,9 @@ pub(super) struct WireBlocker {
 /// A comment.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct WireComment {
+    /// What tells it from a JSON object of somebody else's.
+    #[serde(rename = "id")]
+    _id: u64,
     pub(super) body: Option<String>,
 }
 

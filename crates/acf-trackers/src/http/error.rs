@@ -129,6 +129,13 @@ impl HttpError {
         }
     }
 
+    /// Tells whether the service may have done what was asked all the same: its answer was lost, or what came
+    /// is no answer of the service's.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        matches!(&*self.trouble, Trouble::Unsure(_) | Trouble::Unexpected(_))
+    }
+
     /// Returns the status of the refusal, if it is one.
     #[must_use]
     pub fn refused_with(&self) -> Option<u16> {

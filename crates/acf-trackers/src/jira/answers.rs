@@ -142,6 +142,13 @@ pub(super) struct Comment {
     properties: Option<Vec<Property>>,
 }
 
+/// A comment that was just said, as Jira confirms it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Said {
+    #[serde(rename = "id")]
+    _id: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct Property {
     key: String,
