@@ -19,17 +19,17 @@ impl Account {
         Self { configured, checked: OnceCell::new() }
     }
 
-    /// Returns the login as it was configured.
-    pub(super) fn configured(&self) -> Option<&str> {
-        self.configured.as_deref()
+    /// Returns the login as far as it is known without asking: once it was checked, or as configured.
+    pub(super) fn known(&self) -> Option<&str> {
+        self.checked.get().or(self.configured.as_ref()).map(String::as_str)
     }
 }
 
 impl GitHub {
     pub(super) async fn account(&self) -> Result<String, TrackerError> {
         let checked = self.account.checked.get_or_try_init(|| async {
-            let login = match self.account.configured() {
-                Some(login) => login.to_owned(),
+            let login = match &self.account.configured {
+                Some(login) => login.clone(),
                 None => self.owner_of_the_token().await?,
             };
             self.ensure_assignable(&login).await?;

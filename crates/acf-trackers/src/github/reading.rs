@@ -101,7 +101,7 @@ impl GitHub {
             found.issue_dependencies_summary.as_ref().is_some_and(|summary| summary.blocked_by > 0);
         let blocked_by =
             if is_blocked && found.is_open() { self.blockers(found.number).await? } else { Vec::new() };
-        found.told(self.account.configured(), blocked_by)
+        found.told(self.account.known(), blocked_by)
     }
 
     async fn blockers(&self, number: u64) -> Result<Vec<String>, TrackerError> {

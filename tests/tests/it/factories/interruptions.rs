@@ -73,6 +73,17 @@ fn an_issue_that_is_closed_on_github_stops_its_run() {
 }
 
 #[test]
+fn an_issue_that_a_person_joins_on_github_is_left_to_that_person() {
+    let (github, factory, worker) = on_github();
+    // "Assign yourself" adds an account to those that have the issue.
+    github.service().edit(1, |seen| seen.assignees.push("ada".to_owned()));
+    assert_withdrawn(&factory, worker, "#1", "the issue was assigned to ada");
+    let seen = github.service().issue(1);
+    assert!(seen.assignees.contains(&"ada".to_owned()), "{seen:?}");
+    assert_eq!((seen.is_open, seen.comments.len()), (true, 1), "{seen:?}");
+}
+
+#[test]
 fn an_issue_that_is_deleted_on_github_stops_its_run_and_is_told_nothing() {
     let (github, factory, worker) = on_github();
     github.service().delete(1);

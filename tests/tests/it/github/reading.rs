@@ -87,7 +87,19 @@ async fn own_labels_and_login_are_known_whatever_their_case() {
     let issue = github.issue(&by_number(number)).await.unwrap();
     assert_eq!((issue.status, issue.assignee.as_deref()), (Status::InProgress, Some("ACF-Bot")));
     assert_eq!(github.whoami().await.unwrap(), "ACF-Bot");
-    assert_eq!(issue.labels.into_iter().collect::<Vec<_>>(), ["Bug", "needs-plan"]);
+    assert_eq!(issue.labels.into_iter().collect::<Vec<_>>(), ["bug", "needs-plan"]);
+}
+
+#[tokio::test]
+async fn an_issue_that_several_have_is_somebody_elses_and_stays_so() {
+    let site = site().await;
+    let number = site.service.add(NewIssue::titled("one").assigned_to("acf-bot"));
+    site.service.edit(number, |issue| issue.assignees.push("ada".to_owned()));
+    // Whom the token belongs to is asked only where it matters.
+    site.github.apply(&by_number(number), &[Change::Unassign]).await.unwrap();
+    assert_eq!(site.service.issue(number).assignees, ["ada"]);
+    site.service.edit(number, |issue| issue.assignees.insert(0, "acf-bot".to_owned()));
+    assert_eq!(site.github.issue(&by_number(number)).await.unwrap().assignee.as_deref(), Some("ada"));
 }
 
 #[tokio::test]
