@@ -109,6 +109,14 @@ impl Client {
         Ok(Self { http, service, clock, mask, calls: AtomicU64::new(0), quiet_until: Mutex::default() })
     }
 
+    /// Keeps other secrets than its own out of errors too: a service's page may show what else is in the
+    /// environment. It has to happen here, as errors quote the beginning of a page only, and half a secret
+    /// is not recognised later.
+    #[must_use]
+    pub fn masked_by(self, mask: &Mask) -> Self {
+        Self { mask: self.mask.and(mask), ..self }
+    }
+
     /// Returns how many requests were sent, repeated ones included.
     #[must_use]
     pub fn calls(&self) -> u64 {

@@ -20,6 +20,7 @@ use acf_core::clock::Clock;
 use acf_core::eligibility::starts;
 use acf_core::issue::{Issue, IssueRef, Stage, Status};
 use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
+use acf_core::mask::Mask;
 use async_trait::async_trait;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use secrecy::SecretString;
@@ -95,7 +96,21 @@ impl Jira {
             repetition: Repetition::default(),
         };
         let api = Api { http: Client::new(service, clock)? };
-        Ok(Self { api, site_url, project, account_id, statuses, workflow: OnceCell::new() })
+        Ok(Self {
+            api,
+            site_url,
+            project,
+            account_id,
+            statuses,
+            workflow: OnceCell::new(),
+            left_out: Mutex::default(),
+        })
+    }
+
+    /// Keeps other secrets than the token out of errors too.
+    #[must_use]
+    pub fn masked_by(self, mask: &Mask) -> Self {
+        Self { api: Api { http: self.api.http.masked_by(mask) }, ..self }
     }
 
     /// Returns how many requests were sent, repeated ones included.
