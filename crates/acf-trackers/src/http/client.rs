@@ -140,7 +140,7 @@ impl Client {
                 Err(failed) => failed,
             };
             if let Next::After(wait) = next {
-                *self.quiet_until() = self.clock.monotonic() + wait;
+                *self.quiet_until() = self.clock.monotonic().saturating_add(wait);
             }
             let spent = self.clock.monotonic().saturating_sub(began);
             let Some(wait) = self.service.repetition.wait(next, attempt, spent, fastrand::f64()) else {
