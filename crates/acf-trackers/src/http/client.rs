@@ -236,13 +236,23 @@ impl Client {
         }
         match status {
             300..=399 => {
-                let location = refusal.header(LOCATION.as_str()).unwrap_or_default();
-                let location = match self.service.base.join(location) {
-                    Ok(url) => without_query(&url),
-                    Err(_) => "an unreadable address".to_owned(),
-                };
-                let location = self.mask.apply(&location).into_owned();
-                Failed::finally(call, Trouble::Redirected { status, location })
+                let base = &self.service.base;
+                let target = base.join(refusal.header(LOCATION.as_str()).unwrap_or_default()).ok();
+                let shown = target.as_ref().map_or_else(|| "an unreadable address".to_owned(), without_query);
+                let location = self.mask.apply(&shown).into_owned();
+                let elsewhere =
+                    target.as_ref().and_then(Url::host_str).filter(|host| Some(*host) != base.host_str());
+                Failed::finally(
+                    call,
+                    match elsewhere {
+                        Some(server) => Trouble::Diverted {
+                            status,
+                            location,
+                            server: self.mask.apply(server).into_owned(),
+                        },
+                        None => Trouble::Redirected { status, location },
+                    },
+                )
             }
             // A gateway gives up on a request that the service may still carry out.
             500..=599 if !request.repeatable => Failed::finally(call, Trouble::Unsure(refusal.to_string())),
