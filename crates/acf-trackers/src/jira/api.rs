@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::adf::from_markdown;
 use super::answers::{
     Account, Comment, CommentList, CommentPage, FIELDS, RawIssue, Said, SearchPage, Transition, Transitions,
-    TypeStatuses,
+    TypeStatuses, Unreadable,
 };
 use super::trouble::{self, Doing};
 use crate::http::{Client, HttpError, Request};
@@ -55,9 +55,14 @@ impl Api {
         Ok(accounts.iter().any(|found| found.account_id == account))
     }
 
-    /// Returns all issues that a query finds, in its order.
-    pub(super) async fn search(&self, jql: &str, project: &str) -> Result<Vec<RawIssue>, TrackerError> {
+    /// Returns all issues that a query finds, in its order, and those of them that cannot be read.
+    pub(super) async fn search(
+        &self,
+        jql: &str,
+        project: &str,
+    ) -> Result<(Vec<RawIssue>, Vec<Unreadable>), TrackerError> {
         let mut found: Vec<RawIssue> = Vec::new();
+        let mut unreadable = Vec::new();
         let mut token: Option<String> = None;
         loop {
             let mut body = json!({ "jql": jql, "fields": FIELDS, "maxResults": PAGE });
@@ -71,8 +76,10 @@ impl Api {
             let SearchPage { issues, next_page_token } = answer.json()?;
             // An issue that is ranked anew meanwhile may stand on two pages.
             for issue in issues {
-                if !found.iter().any(|known| known.key == issue.key) {
-                    found.push(issue);
+                match RawIssue::found(&issue) {
+                    Ok(issue) if found.iter().any(|known| known.key == issue.key) => {}
+                    Ok(issue) => found.push(issue),
+                    Err(issue) => unreadable.push(issue),
                 }
             }
             match next_page_token {
@@ -81,7 +88,7 @@ impl Api {
                     return Err(TrackerError::other("cannot search for issues", says));
                 }
                 Some(next) => token = Some(next),
-                None => return Ok(found),
+                None => return Ok((found, unreadable)),
             }
         }
     }

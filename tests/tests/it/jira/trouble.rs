@@ -2,10 +2,13 @@
 
 use acf_core::issue::{Stage, Status};
 use acf_core::tracker::{Change, Tracker as _, TrackerError};
-use acf_tests::jira::{ACCOUNT, FakeJira, OTHER_ACCOUNT};
+use acf_tests::jira::{ACCOUNT, FakeJira, IssueState, OTHER_ACCOUNT};
 use acf_tests::service::{Fault, Rule};
 use acf_trackers::jira::Settings;
 use axum::http::Method;
+use serde_json::json;
+
+use super::secrets::Log;
 
 fn unauthorized<T: std::fmt::Debug>(result: Result<T, TrackerError>) -> String {
     match result {
@@ -276,4 +279,30 @@ async fn another_server_than_jira_is_told() {
         impossible(jira.tracker().whoami().await)
             .starts_with("there is no Jira at that address: check JIRA_SITE")
     );
+}
+
+#[tokio::test]
+async fn an_issue_that_cannot_be_read_costs_nobody_the_others() {
+    let jira = FakeJira::with_all_statuses().await;
+    // Deeper than any reader of JSON goes by itself.
+    let deep = (0..200).fold(json!([]), |inner, _| json!([{ "type": "blockquote", "content": inner }]));
+    let description = json!({ "type": "doc", "version": 1, "content": deep });
+    jira.site().add_to_do("one");
+    let key =
+        jira.site().add(IssueState { description, status: "To Do".to_owned(), ..IssueState::default() });
+    jira.site().add_to_do("three");
+    let tracker = jira.tracker();
+    let (log, _guard) = Log::kept();
+    for _ in 0..2 {
+        let found = tracker.candidates(Stage::Implementation).await.unwrap();
+        let summaries: Vec<_> = found.iter().map(|issue| issue.summary.as_str()).collect();
+        assert_eq!(summaries, ["one", "three"]);
+        assert_eq!(tracker.list().await.unwrap().len(), 2);
+    }
+    let told = log.text();
+    let warning = "issue `ACF-2` is left out, as it cannot be read: recursion limit exceeded";
+    assert_eq!(told.matches(warning).count(), 1, "{told}");
+    // A look at that very issue says what is wrong with it.
+    let error = tracker.issue(&key.into()).await.unwrap_err();
+    assert!(matches!(error, TrackerError::Other { .. }), "{error:?}");
 }
