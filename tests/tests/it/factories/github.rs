@@ -35,6 +35,7 @@ impl GitHub {
     /// Serves a repository without issues, whose files are those of the sandbox.
     pub(super) fn serve(sandbox: &Sandbox) -> Self {
         let service = Serving::begin(async || Arc::new(GitHubService::start().await));
+        service.service().keep_branches_in(&sandbox.remote());
         Self { service, git: git_over_http(sandbox, REPOSITORY, TOKEN), issues: 0 }
     }
 

@@ -62,6 +62,15 @@ async fn a_branch_without_work_is_told_in_githubs_words() {
 }
 
 #[tokio::test]
+async fn a_branch_that_was_not_pushed_is_told_in_githubs_words() {
+    let site = site().await;
+    site.service.keep_branches_in(std::path::Path::new("/nowhere"));
+    let error = site.github.open_pull_request(&new()).await.unwrap_err();
+    assert!(matches!(error, GitHostError::Impossible(_)), "{error:?}");
+    assert!(error.to_string().contains("422 Unprocessable Entity: Validation Failed"), "{error}");
+}
+
+#[tokio::test]
 async fn a_token_that_may_not_open_pull_requests_is_told_what_it_lacks() {
     let site = site().await;
     site.service.set_token(Token::FineGrained(vec!["issues".to_owned()]));
