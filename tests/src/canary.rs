@@ -12,12 +12,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::sandbox::Sandbox;
 
 /// The pause between two looks at all command lines.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Secrets to be looked for.
+/// What addresses escape: all but what RFC 3986 calls unreserved.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Secrets to be looked for, as they are and as they look in an address and within a text in Base64.
 #[derive(Clone, Debug)]
 pub struct Canaries(Vec<String>);
 
@@ -25,7 +32,17 @@ impl Canaries {
     /// Makes canaries of those secrets.
     #[must_use]
     pub fn new(secrets: &[&str]) -> Self {
-        Self(secrets.iter().map(|&secret| secret.to_owned()).collect())
+        let forms = |&secret: &&str| {
+            let in_address = utf8_percent_encode(secret, ESCAPED).to_string();
+            // Four digits are three bytes, so there are three ways to begin; at both ends, a digit may hold
+            // bits of what stands beside.
+            let in_base64 = (0..3).map(|before| {
+                let digits = STANDARD_NO_PAD.encode(format!("{}{secret}", &"::"[..before]));
+                digits[4..digits.len() - 2].to_owned()
+            });
+            [secret.to_owned(), in_address].into_iter().chain(in_base64).collect::<Vec<_>>()
+        };
+        Self(secrets.iter().flat_map(forms).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     /// Returns the canaries that are in a text.

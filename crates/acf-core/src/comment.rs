@@ -230,18 +230,18 @@ fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
 
 /// Renders a receipt as the Markdown table that a tracker shows.
 fn receipt_table(receipt: &Receipt, record: &RunRecord, commit: Option<&str>) -> String {
-    let mut table = format!("| | |\n|---|---|\n| agent | {} |\n", agent_line(receipt));
+    let mut table = format!("| | |\n|---|---|\n| agent | {} |\n", cell(&agent_line(receipt)));
     if let Some(gate) = gate_line(record) {
         let on = commit.filter(|_| !receipt.gate.is_empty());
         let on = on.map(|commit| format!(", on a clean checkout of {commit}")).unwrap_or_default();
-        let _ = writeln!(table, "| gate | {gate}{on} |");
+        let _ = writeln!(table, "| gate | {}{on} |", cell(&gate));
     }
     let _ = writeln!(
         table,
         "| run | {} attempt, {}, worker {}{}{} |",
         ordinal(receipt.attempt),
         duration(Duration::from_millis(receipt.duration_ms)),
-        record.worker,
+        cell(record.worker.as_str()),
         match receipt.fix_rounds {
             0 => String::new(),
             1 => " · 1 fix round".into(),
@@ -250,6 +250,22 @@ fn receipt_table(receipt: &Receipt, record: &RunRecord, commit: Option<&str>) ->
         if receipt.resumed { " · took up interrupted work" } else { "" },
     );
     table
+}
+
+/// Writes a text so that it stays in one cell of a table: a `|` ends a cell, within code as well.
+///
+/// Source: <https://github.github.com/gfm/#example-200>.
+fn cell(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join(" ").replace('|', r"\|")
+}
+
+/// Writes a text as code within a line, whatever backticks it holds.
+fn code(text: &str) -> String {
+    let longest_run = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let ticks = "`".repeat(longest_run + 1);
+    // A backtick next to those around it would be one of them.
+    let room = if longest_run > 0 { " " } else { "" };
+    format!("{ticks}{room}{text}{room}{ticks}")
 }
 
 /// Says in one line which agent ran and what it used.
@@ -295,7 +311,7 @@ pub const NO_GATE: &str = "none: the repository has no checks in .acf/config.tom
 pub fn gate_line(record: &RunRecord) -> Option<String> {
     let checks = record.receipt.gate.iter().map(|check| {
         let exit = check.exit_code.map_or("was ended".into(), |code| format!("exit {code}"));
-        format!("`{}` {exit} ({})", check.command, duration(Duration::from_millis(check.duration_ms)))
+        format!("{} {exit} ({})", code(&check.command), duration(Duration::from_millis(check.duration_ms)))
     });
     let line = checks.collect::<Vec<_>>().join(", ");
     let has_landed = matches!(record.outcome, Outcome::Landed { plan: None, .. });
@@ -411,6 +427,22 @@ mod tests {
         |---|---|
         | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
         | gate | `make check` exit 0 (12 s), on a clean checkout of 4be19c2 |
+        | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
+        ");
+    }
+
+    #[test]
+    fn a_command_stays_in_its_cell_whatever_it_holds() {
+        let commands = ["make test | tee log", r"grep 'a\|b' x", "echo `date`", "printf '``|'", "a &&\nb"];
+        let check =
+            |&command: &&str| CheckResult { command: command.into(), exit_code: Some(0), duration_ms: 100 };
+        let receipt = Receipt { gate: commands.iter().map(check).collect(), ..receipt() };
+        let table = receipt_table(&receipt, &landed_record(5), None);
+        insta::assert_snapshot!(table, @r"
+        | | |
+        |---|---|
+        | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
+        | gate | `make test \| tee log` exit 0 (0.1 s), `grep 'a\\|b' x` exit 0 (0.1 s), `` echo `date` `` exit 0 (0.1 s), ``` printf '``\|' ``` exit 0 (0.1 s), `a && b` exit 0 (0.1 s) |
         | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
         ");
     }

@@ -224,7 +224,8 @@ pub struct Issue {
     pub description: String,
     /// Where it stands.
     pub status: Status,
-    /// Who holds it, as the tracker names accounts.
+    /// Who holds it, as the tracker names accounts. Where several do, one who is not the account that acf
+    /// works under: the issue is that person's.
     #[serde(default)]
     pub assignee: Option<String>,
     /// Its labels.

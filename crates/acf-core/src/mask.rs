@@ -1,8 +1,14 @@
 //! Keeps known secrets out of everything that people or agents read.
+//!
+//! A secret is known in its usual encodings too: a proxy that tells what it was sent tells
+//! `Authorization: Basic` and a user's name and token in Base64, or an address with its query.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 
 /// What stands in a text where a secret stood.
@@ -11,22 +17,84 @@ pub const MASKED: &str = "***";
 /// A value shorter than this is not masked: it would blot out ordinary words.
 const SHORTEST_SECRET: usize = 6;
 
+/// Fewer digits of Base64 than this are not masked: they may be a part of something else.
+const SHORTEST_IN_BASE64: usize = 10;
+
 /// The known secret values, to be replaced in any text that leaves the process.
 #[derive(Clone, Default)]
 pub struct Mask {
     secrets: Arc<[Secret]>,
 }
 
+#[derive(Clone)]
 struct Secret {
     /// What people know it by.
     name: String,
     value: SecretString,
+    /// How it looks in an address, where that differs.
+    in_addresses: Vec<SecretString>,
+    /// What is sure to be there of it where it is a part of a text in Base64.
+    in_base64: Vec<SecretString>,
 }
 
 impl Secret {
+    fn new(name: String, value: SecretString) -> Self {
+        let secrets = |texts: BTreeSet<String>| texts.into_iter().map(SecretString::from).collect();
+        let text = value.expose_secret();
+        Self {
+            name,
+            in_addresses: secrets(percent_encoded(text)),
+            in_base64: secrets(parts_of_base64(text.as_bytes())),
+            value,
+        }
+    }
+
     fn text(&self) -> &str {
         self.value.expose_secret()
     }
+}
+
+/// Returns how a text is written in an address, if that is another way: with digits of either case.
+fn percent_encoded(text: &str) -> BTreeSet<String> {
+    let with = |escape: fn(u8) -> String| {
+        let written = |byte: u8| match byte {
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => escape(byte),
+        };
+        text.bytes().map(written).collect::<String>()
+    };
+    let written = [with(|byte| format!("%{byte:02X}")), with(|byte| format!("%{byte:02x}"))];
+    written.into_iter().filter(|written| written != text).collect()
+}
+
+/// Returns the digits of Base64 that stand for those bytes alone, whatever comes before and after them:
+/// three bytes are four digits, so that there are three ways to begin.
+fn parts_of_base64(bytes: &[u8]) -> BTreeSet<String> {
+    let mut parts = BTreeSet::new();
+    for before in 0..3 {
+        let text = [&[0; 2][..before], bytes].concat();
+        let (begin, end) = ((before * 8).div_ceil(6), text.len() * 8 / 6);
+        for digits in [STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
+            let part = digits.get(begin..end).filter(|part| part.len() >= SHORTEST_IN_BASE64);
+            parts.extend(part.map(str::to_owned));
+        }
+    }
+    parts
+}
+
+/// Replaces every text in Base64 that holds that part, with what else is in it.
+fn hide_base64(text: &str, part: &str) -> String {
+    let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_');
+    let (mut hidden, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(part) {
+        let before = rest[..at].trim_end_matches(is_digit);
+        hidden += before;
+        hidden += MASKED;
+        rest = rest[at + part.len()..].trim_start_matches(is_digit).trim_start_matches('=');
+    }
+    hidden + rest
 }
 
 impl Mask {
@@ -34,20 +102,37 @@ impl Mask {
     /// empty and very short ones are left out.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = (String, SecretString)>) -> Self {
-        let secrets = secrets.into_iter().map(|(name, value)| Secret { name, value });
-        let mut secrets: Vec<_> = secrets.filter(|secret| secret.text().len() >= SHORTEST_SECRET).collect();
+        let secrets = secrets.into_iter().filter(|(_, value)| value.expose_secret().len() >= SHORTEST_SECRET);
+        Self::of(secrets.map(|(name, value)| Secret::new(name, value)).collect())
+    }
+
+    fn of(mut secrets: Vec<Secret>) -> Self {
         // The longest first: a secret that contains another one must not leave its rest behind.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.text().len()));
         Self { secrets: secrets.into() }
     }
 
-    /// Returns the text with every known secret replaced by `***`.
+    /// Returns a mask over the secrets of both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self::of(self.secrets.iter().chain(&*other.secrets).cloned().collect())
+    }
+
+    /// Returns the text with every known secret replaced by `***`, in whichever encoding it stands there.
     #[must_use]
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut masked = Cow::Borrowed(text);
         for secret in self.secrets.iter() {
-            if masked.contains(secret.text()) {
-                masked = Cow::Owned(masked.replace(secret.text(), MASKED));
+            for plain in std::iter::once(&secret.value).chain(&secret.in_addresses) {
+                let plain = plain.expose_secret();
+                if masked.contains(plain) {
+                    masked = Cow::Owned(masked.replace(plain, MASKED));
+                }
+            }
+            for part in &secret.in_base64 {
+                if masked.contains(part.expose_secret()) {
+                    masked = Cow::Owned(hide_base64(&masked, part.expose_secret()));
+                }
             }
         }
         masked
@@ -134,6 +219,40 @@ mod tests {
     fn short_values_do_not_blot_out_words_and_six_bytes_do_count() {
         assert_eq!(mask(&["", "abcde"]).apply("abcde"), "abcde");
         assert_eq!(mask(&["abcdef"]).apply("abcdef"), "***");
+    }
+
+    #[test]
+    fn a_secret_goes_in_base64_whatever_stands_around_it() {
+        let mask = mask(&["tr0ub4dor&3>?~~"]);
+        for before in ["", "a", "ab", "abc", "bot@acme.test:", "x-access-token:"] {
+            for after in ["", "\n", "yz"] {
+                let text = format!("{before}tr0ub4dor&3>?~~{after}");
+                for digits in [
+                    base64::engine::general_purpose::STANDARD.encode(&text),
+                    STANDARD_NO_PAD.encode(&text),
+                    URL_SAFE_NO_PAD.encode(&text),
+                ] {
+                    let told = format!("Authorization: Basic {digits}, then {digits}\n");
+                    assert_eq!(mask.apply(&told), "Authorization: Basic ***, then ***\n", "{text}");
+                }
+            }
+        }
+        let other = STANDARD_NO_PAD.encode("tr0ub4dor&2>?~~");
+        assert_eq!(mask.apply(&other), other);
+    }
+
+    #[test]
+    fn a_secret_goes_in_an_address() {
+        let mask = mask(&["a+secret/of=mine"]);
+        for written in ["a+secret/of=mine", "a%2Bsecret%2Fof%3Dmine", "a%2bsecret%2fof%3dmine"] {
+            assert_eq!(mask.apply(&format!("/login?token={written}&x=1")), "/login?token=***&x=1");
+        }
+    }
+
+    #[test]
+    fn two_masks_make_one() {
+        let both = mask(&["secret"]).and(&mask(&["secret-longer"]));
+        assert_eq!(both.apply("secret secret-longer"), "*** ***");
     }
 
     #[test]

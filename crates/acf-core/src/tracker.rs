@@ -12,7 +12,8 @@ use crate::issue::{Issue, IssueRef, Stage, Status};
 pub enum Change {
     /// Give the issue to that account.
     Assign(String),
-    /// Take it from whoever has it.
+    /// Take it from whoever has it. Where a tracker lets several have an issue, and the account that it acts
+    /// as is one of them, from that one alone: the others stay.
     Unassign,
     /// Take it from that account, if it has it; whoever else has it keeps it.
     UnassignFrom(String),

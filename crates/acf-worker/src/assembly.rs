@@ -156,15 +156,20 @@ impl OpenTracker {
 /// [`StartError::NoRepository`] for a TODO file in a repository that is not configured,
 /// [`StartError::Tracker`] when a client for the tracker cannot be made.
 pub fn open_tracker(settings: &Settings, repository: Option<&Repository>) -> Result<OpenTracker, StartError> {
+    let mask = &settings.mask;
     let (port, todo): (Arc<dyn Tracker>, _) = match &settings.tracker {
         config::Tracker::Todo(todo) => {
             let todo = Arc::new(Todo::new(todo_file(todo, repository)?, Some(todo.assignee.clone())));
             (todo.clone(), Some(todo))
         }
-        config::Tracker::GitHub(github) => (Arc::new(GitHub::new(github.clone(), clock())?), None),
-        config::Tracker::Jira(jira) => (Arc::new(Jira::new((**jira).clone(), clock())?), None),
+        config::Tracker::GitHub(github) => {
+            (Arc::new(GitHub::new(github.clone(), clock())?.masked_by(mask)), None)
+        }
+        config::Tracker::Jira(jira) => {
+            (Arc::new(Jira::new((**jira).clone(), clock())?.masked_by(mask)), None)
+        }
     };
-    Ok(OpenTracker { port: Arc::new(Masked::new(port, settings.mask.clone())), todo })
+    Ok(OpenTracker { port: Arc::new(Masked::new(port, mask.clone())), todo })
 }
 
 fn clock() -> Arc<dyn Clock> {
@@ -196,7 +201,8 @@ pub fn open_hosting(settings: &Settings, repository: &Repository) -> Result<Host
     let pages = location.and_then(|location| Pages::of(&location, &settings.github_host));
     let pull_requests = match &settings.pull_requests {
         Some(github) => {
-            let host: Arc<dyn GitHost> = Arc::new(GitHub::new(github.clone(), clock())?);
+            let host: Arc<dyn GitHost> =
+                Arc::new(GitHub::new(github.clone(), clock())?.masked_by(&settings.mask));
             let host = Arc::new(Masked::new(host, settings.mask.clone()));
             Some(PullRequests { host, base: repository.trunk.clone() })
         }

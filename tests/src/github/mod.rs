@@ -9,6 +9,7 @@ mod routes;
 mod state;
 mod wire;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::middleware::from_fn_with_state;
@@ -201,6 +202,11 @@ impl GitHubService {
     /// Turns issues off.
     pub fn turn_issues_off(&self) {
         self.state().has_issues = false;
+    }
+
+    /// From now on, pull requests can be opened of those branches only that the bare repository there has.
+    pub fn keep_branches_in(&self, repository: &Path) {
+        self.state().repository = Some(repository.to_owned());
     }
 
     /// Lets issues be assigned to that account too.

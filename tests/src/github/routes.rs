@@ -14,8 +14,10 @@ use super::{BOT, REPOSITORY, Shared, lock, wire};
 
 type Params = Query<HashMap<String, String>>;
 
-/// The longest body of an issue or a comment, in characters.
+/// The longest body of an issue, a comment or a pull request, in characters.
 const LONGEST_BODY: usize = 65_536;
+/// The longest title, in characters.
+const LONGEST_TITLE: usize = 256;
 
 pub(super) fn router(state: Shared) -> Router {
     let at = |path: &str| format!("/repos/{REPOSITORY}{path}");
@@ -202,7 +204,8 @@ async fn list_comments(
     if let Some(obstacle) = obstacle(&state, Some(number)) {
         return obstacle;
     }
-    let comments: Vec<_> = state.items[&number].comments.iter().map(|body| json!({ "body": body })).collect();
+    let comments = state.items[&number].comments.iter().enumerate();
+    let comments: Vec<_> = comments.map(|(at, body)| json!({ "id": at + 1, "body": body })).collect();
     page(&comments, &params, &uri, &headers)
 }
 
@@ -294,6 +297,14 @@ async fn add_pull(Extension(state): Extension<Shared>, Json(new): Json<Value>) -
     let mut state = lock(&state);
     let text = |field: &str| new[field].as_str().unwrap_or_default().to_owned();
     let pull = Pull { head: text("head"), base: text("base") };
+    for (field, longest) in [("title", LONGEST_TITLE), ("body", LONGEST_BODY)] {
+        if text(field).chars().count() > longest {
+            return invalid(field, "too_long", "");
+        }
+    }
+    if !state.has_branch(&pull.head) {
+        return invalid("head", "invalid", "");
+    }
     if state.items.values().any(|item| item.is_open && item.pull.as_ref() == Some(&pull)) {
         let message = format!("A pull request already exists for acme:{}.", pull.head);
         return invalid("head", "custom", &message);

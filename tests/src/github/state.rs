@@ -1,6 +1,7 @@
 //! What the repository holds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::BOT;
 
@@ -22,6 +23,8 @@ pub(super) struct State {
     pub(super) remaining: u64,
     /// How long that limit takes.
     pub(super) reset_secs: i64,
+    /// The bare repository whose branches there are; any branch is, where there is none.
+    pub(super) repository: Option<PathBuf>,
     next: u64,
 }
 
@@ -87,6 +90,7 @@ impl Default for State {
             is_renamed: false,
             remaining: 5000,
             reset_secs: 3600,
+            repository: None,
             next: 1,
         }
     }
@@ -112,6 +116,14 @@ impl State {
 
     pub(super) fn label(&self, name: &str) -> Option<&Label> {
         self.labels.iter().find(|label| label.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Tells whether the repository has that branch.
+    pub(super) fn has_branch(&self, name: &str) -> bool {
+        let Some(repository) = &self.repository else { return true };
+        let packed = std::fs::read_to_string(repository.join("packed-refs")).unwrap_or_default();
+        let is_it = |line: &str| line.ends_with(&format!(" refs/heads/{name}"));
+        repository.join("refs/heads").join(name).is_file() || packed.lines().any(is_it)
     }
 
     /// Returns a login as its owner writes it, if issues can be assigned to it.

@@ -9,10 +9,15 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::site::{ACCOUNT, EMAIL, IssueState, Site};
+use super::site::{ACCOUNT, EMAIL, IssueState, Site, State};
+
+/// The longest comment that Jira takes, in characters.
+const LONGEST_COMMENT: usize = 32_767;
 
 type Shared = From<Arc<Site>>;
 type Parameters = Query<HashMap<String, String>>;
@@ -61,24 +66,15 @@ async fn admit(From(site): Shared, request: Request, next: Next) -> Response {
     response
 }
 
-/// Reads `Basic` credentials, without a decoder: encodes what is wanted.
 fn is_authorized(headers: &HeaderMap, token: &str) -> bool {
-    let wanted = format!("Basic {}", base64(format!("{EMAIL}:{token}").as_bytes()));
-    headers.get("authorization").and_then(|value| value.to_str().ok()) == Some(&*wanted)
+    let given = headers.get("authorization").and_then(|value| value.to_str().ok());
+    given == Some(&*basic_authorization(EMAIL, token))
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let number = chunk.iter().fold(0_usize, |number, byte| number << 8 | usize::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let digit = DIGITS[number >> (18 - 6 * at) & 63];
-            text.push(if at <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
+/// Returns the header by which a user proves himself with a token.
+#[must_use]
+pub fn basic_authorization(user: &str, token: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{token}")))
 }
 
 fn refused(status: u16, messages: &[&str], errors: &Value) -> Response {
@@ -152,7 +148,7 @@ async fn read(From(site): Shared, Path(key): Path<String>, Query(query): Paramet
     let mut json = state.issue_json(&issue);
     if query.get("expand").is_some_and(|expand| expand.contains("transitions")) {
         let ways = state.transitions(&issue);
-        json["transitions"] = ways.iter().map(|way| state.transition_json(way, false)).collect();
+        json["transitions"] = ways.iter().map(|way| State::transition_json(way, false)).collect();
     }
     Json(json).into_response()
 }
@@ -196,8 +192,8 @@ async fn transitions(From(site): Shared, Path(key): Path<String>, Query(query): 
     let ways = state.transitions(&issue);
     let ways: Vec<_> = ways
         .iter()
-        .filter(|(id, _, _)| is_asked(id))
-        .map(|way| state.transition_json(way, with_fields))
+        .filter(|way| is_asked(&way.id))
+        .map(|way| State::transition_json(way, with_fields))
         .collect();
     Json(json!({ "transitions": ways })).into_response()
 }
@@ -206,19 +202,18 @@ async fn transition(From(site): Shared, Path(key): Path<String>, Json(body): Jso
     let mut state = site.lock();
     let Some(issue) = state.find(&key).cloned() else { return not_found() };
     let ways = state.transitions(&issue);
-    let Some((_, _, to)) = ways.iter().find(|(id, _, _)| body["transition"]["id"] == json!(id)) else {
+    let Some(way) = ways.into_iter().find(|way| body["transition"]["id"] == json!(way.id)) else {
         return refused(
             400,
             &["It seems that you have tried to perform an illegal workflow operation."],
             &json!({}),
         );
     };
-    if let Some((id, name)) = state.screens.get(to).and_then(|fields| fields.first()) {
+    if let Some((id, name)) = way.fields.iter().flatten().next() {
         return refused(400, &[], &json!({ id: format!("{name} is required.") }));
     }
-    let to = to.clone();
     if let Some(issue) = state.find(&key) {
-        issue.status = to;
+        issue.status = way.to;
     }
     no_content()
 }
@@ -262,9 +257,19 @@ async fn comment_list(From(site): Shared, Query(query): Parameters, Json(body): 
     Json(json!({ "values": found, "isLast": true, "total": found.len() })).into_response()
 }
 
+/// Counts the characters of a document's texts.
+fn text_chars(node: &Value) -> usize {
+    let own = node["text"].as_str().map_or(0, |text| text.chars().count());
+    own + node["content"].as_array().into_iter().flatten().map(text_chars).sum::<usize>()
+}
+
 async fn comment(From(site): Shared, Path(key): Path<String>, Json(body): Json<Value>) -> Response {
     if site.object_to(&body["body"]) {
         return refused(400, &[], &json!({ "comment": "INVALID_INPUT" }));
+    }
+    if text_chars(&body["body"]) > LONGEST_COMMENT {
+        let says = "The entered text is too long. It exceeds the allowed limit of 32,767 characters.";
+        return refused(400, &[], &json!({ "comment": says }));
     }
     let id: usize = site.lock().issues.iter().map(|issue| issue.comments.len()).sum();
     with_issue(&site, &key, |issue| {

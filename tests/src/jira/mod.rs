@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use self::handlers::basic_authorization;
 pub use self::schema::DocumentSchema;
 pub use self::site::{ACCOUNT, EMAIL, IssueState, OTHER_ACCOUNT, Site, TOKEN};
 use crate::service::{Chassis, Description, Recorded};

@@ -50,6 +50,19 @@ pub struct Site {
     schema: Option<DocumentSchema>,
 }
 
+/// Fields of a screen: id and name.
+type Fields = Vec<(String, String)>;
+
+/// A transition that an issue can make.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) id: String,
+    name: String,
+    pub(super) to: String,
+    /// What its screen requires; `None` where it has no screen.
+    pub(super) fields: Option<Fields>,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) statuses: Vec<String>,
@@ -63,7 +76,9 @@ pub(super) struct State {
     /// The names of statuses that no transition leads to, by where it would start; `None` for anywhere.
     pub(super) closed_ways: BTreeSet<(Option<String>, String)>,
     /// The fields that transitions to a status require: id and name.
-    pub(super) screens: BTreeMap<String, Vec<(String, String)>>,
+    screens: BTreeMap<String, Fields>,
+    /// Further transitions, each to a status, with the fields that its screen requires.
+    detours: Vec<(String, Fields)>,
     pub(super) assignable: BTreeSet<String>,
     pub(super) scopes: BTreeSet<String>,
     pub(super) token: String,
@@ -88,6 +103,7 @@ impl Site {
             moved: BTreeMap::new(),
             closed_ways: BTreeSet::new(),
             screens: BTreeMap::new(),
+            detours: Vec::new(),
             assignable: texts(&[ACCOUNT, OTHER_ACCOUNT]).into_iter().collect(),
             scopes: texts(&["read:jira-work", "write:jira-work", "read:jira-user"]).into_iter().collect(),
             token: TOKEN.to_owned(),
@@ -160,6 +176,13 @@ impl Site {
     pub fn move_away(&self, key: &str, new_key: &str) {
         self.change(key, |issue| new_key.clone_into(&mut issue.key));
         self.lock().moved.insert(key.to_owned(), new_key.to_owned());
+    }
+
+    /// Offers one more transition to a status, before the plain one, whose screen asks for fields, given by id
+    /// and name.
+    pub fn offer_detour(&self, to: &str, fields: &[(&str, &str)]) {
+        let fields = fields.iter().map(|&(id, name)| (id.to_owned(), name.to_owned())).collect();
+        self.lock().detours.push((to.to_owned(), fields));
     }
 
     /// Takes away the transitions to a status: from another one, or from anywhere.
@@ -246,25 +269,29 @@ impl State {
         Ok(self.searched().iter().filter(in_project).filter(|issue| query.holds(issue)).cloned().collect())
     }
 
-    /// Returns the ids, names and targets of the transitions that an issue can make.
-    pub(super) fn transitions(&self, issue: &IssueState) -> Vec<(String, String, String)> {
-        let is_open = |to: &String| {
-            let from = Some(issue.status.clone());
-            !self.closed_ways.contains(&(None, to.clone())) && !self.closed_ways.contains(&(from, to.clone()))
+    /// Returns the transitions that an issue can make: none to where it is.
+    pub(super) fn transitions(&self, issue: &IssueState) -> Vec<Way> {
+        let is_open = |way: &Way| {
+            let (from, to) = (Some(issue.status.clone()), way.to.clone());
+            !self.closed_ways.contains(&(None, to.clone())) && !self.closed_ways.contains(&(from, to))
         };
-        let numbered = self.statuses.iter().enumerate().filter(|(_, to)| is_open(to));
+        let detours = self.detours.iter().enumerate().map(|(at, (to, fields))| Way {
+            id: (at * 10 + 901).to_string(),
+            name: format!("Detour {}", at + 1),
+            to: to.clone(),
+            fields: Some(fields.clone()),
+        });
         // Names that say nothing of where they lead.
-        numbered
-            .map(|(at, to)| ((at * 10 + 11).to_string(), format!("Step {}", at + 1), to.clone()))
-            .collect()
+        let plain = self.statuses.iter().enumerate().map(|(at, to)| Way {
+            id: (at * 10 + 11).to_string(),
+            name: format!("Step {}", at + 1),
+            to: to.clone(),
+            fields: self.screens.get(to).cloned(),
+        });
+        detours.chain(plain).filter(|way| way.to != issue.status && is_open(way)).collect()
     }
 
-    pub(super) fn transition_json(
-        &self,
-        (id, name, to): &(String, String, String),
-        with_fields: bool,
-    ) -> Value {
-        let fields = self.screens.get(to);
+    pub(super) fn transition_json(Way { id, name, to, fields }: &Way, with_fields: bool) -> Value {
         let mut transition = json!({
             "id": id, "name": name, "hasScreen": fields.is_some(), "isAvailable": true, "to": status(to),
         });
@@ -275,7 +302,7 @@ impl State {
                     json!({ "required": true, "name": name, "hasDefaultValue": false, "operations": ["set"] }),
                 )
             };
-            let mut fields: serde_json::Map<_, _> = fields.into_iter().flatten().map(field).collect();
+            let mut fields: serde_json::Map<_, _> = fields.iter().flatten().map(field).collect();
             fields.insert("comment".to_owned(), json!({ "required": false, "name": "Comment" }));
             transition["fields"] = fields.into();
         }

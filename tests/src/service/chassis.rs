@@ -118,7 +118,10 @@ async fn pass(State(inside): State<Arc<Inside>>, request: Request, next: Next) -
 
     let fault = inside.faults.strike(&parts.method, parts.uri.path());
     let response = match &fault {
-        Some(Fault::Answer { status, headers, body }) => {
+        Some(Fault::Answer { status, headers, body, is_carried_out }) => {
+            if *is_carried_out {
+                next.run(Request::from_parts(parts, Body::from(bytes))).await;
+            }
             let mut response = (*status, body.clone()).into_response();
             headers.iter().for_each(|(name, value)| drop(response.headers_mut().insert(name, value.clone())));
             Some(response)

@@ -8,7 +8,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 /// Something that goes wrong with a request.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// This is answered, and the request is not carried out.
+    /// This is answered instead of what the service says.
     Answer {
         /// The status.
         status: StatusCode,
@@ -16,6 +16,8 @@ pub enum Fault {
         headers: Vec<(HeaderName, HeaderValue)>,
         /// The body.
         body: String,
+        /// Whether the request is carried out all the same.
+        is_carried_out: bool,
     },
     /// The connection ends before the request is carried out.
     Cut,
@@ -33,7 +35,8 @@ impl Fault {
     pub fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status).expect("tests use statuses that exist");
         let message = status.canonical_reason().unwrap_or_default();
-        Self::Answer { status, headers: Vec::new(), body: format!("{{\"message\":\"{message}\"}}") }
+        let body = format!("{{\"message\":\"{message}\"}}");
+        Self::Answer { status, headers: Vec::new(), body, is_carried_out: false }
             .header("content-type", "application/json")
     }
 
@@ -43,10 +46,19 @@ impl Fault {
         Self::status(429).header("retry-after", &secs.to_string())
     }
 
-    /// Answers 200 with a page of HTML, as the portal of a network does.
+    /// Answers 200 with a page of HTML, as the portal of a network does. The request does not get through.
     #[must_use]
     pub fn html() -> Self {
         Self::status(200).header("content-type", "text/html").body("<!DOCTYPE html><title>Sign in</title>")
+    }
+
+    /// Lets the request be carried out before this is answered, as where a proxy spoils the answer alone.
+    #[must_use]
+    pub fn carried_out(mut self) -> Self {
+        if let Self::Answer { is_carried_out, .. } = &mut self {
+            *is_carried_out = true;
+        }
+        self
     }
 
     /// Answers with a redirect.

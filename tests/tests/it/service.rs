@@ -118,6 +118,8 @@ async fn a_connection_is_cut_before_or_after_the_request_is_carried_out() {
     assert_eq!(carried_out(Fault::CutAfter).await, (false, 1));
     assert_eq!(carried_out(Fault::CutBody).await, (false, 1));
     assert_eq!(carried_out(Fault::SlowBody(Duration::from_millis(20))).await, (true, 1));
+    assert_eq!(carried_out(Fault::html()).await, (true, 0));
+    assert_eq!(carried_out(Fault::html().carried_out()).await, (true, 1));
 }
 
 #[tokio::test]

@@ -19,22 +19,17 @@ impl Account {
         Self { configured, checked: OnceCell::new() }
     }
 
-    /// Returns the login as it was configured.
-    fn configured(&self) -> Option<&str> {
-        self.configured.as_deref()
-    }
-
-    /// Returns the login as it was configured or, once it was asked for, as GitHub writes it.
+    /// Returns the login as far as it is known without asking: once it was checked, or as configured.
     pub(super) fn known(&self) -> Option<&str> {
-        self.configured().or_else(|| self.checked.get().map(String::as_str))
+        self.checked.get().or(self.configured.as_ref()).map(String::as_str)
     }
 }
 
 impl GitHub {
     pub(super) async fn account(&self) -> Result<String, TrackerError> {
         let checked = self.account.checked.get_or_try_init(|| async {
-            let login = match self.account.configured() {
-                Some(login) => login.to_owned(),
+            let login = match &self.account.configured {
+                Some(login) => login.clone(),
                 None => self.owner_of_the_token().await?,
             };
             self.ensure_assignable(&login).await?;
@@ -58,8 +53,9 @@ impl GitHub {
     }
 
     async fn ensure_assignable(&self, login: &str) -> Result<(), TrackerError> {
-        match self.client.send(&self.repository.get(["assignees", login])).await {
-            Ok(_) => Ok(()),
+        let checked = async { self.client.send(&self.repository.get(["assignees", login])).await?.done() };
+        match checked.await {
+            Ok(()) => Ok(()),
             Err(error) if error.refused_with() == Some(404) => {
                 // The same answer comes where the repository itself is not seen.
                 self.client.send(&self.repository.get([])).await.map_err(|error| self.meaning(error))?;

@@ -20,8 +20,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Plays the changes through on what was found.
-    fn of(found: &WireIssue, changes: &[Change]) -> Self {
+    /// Plays the changes through on what was found; `own` is the account that acf assigns issues to.
+    fn of(found: &WireIssue, changes: &[Change], own: Option<&str>) -> Self {
         let before: Vec<String> = found.labels().map(str::to_owned).collect();
         let mut labels = before.clone();
         let mut assignees: Vec<String> = found.assignees().map(str::to_owned).collect();
@@ -29,7 +29,11 @@ impl Wanted {
         for change in changes {
             match change {
                 Change::Assign(account) => assignees = vec![account.clone()],
-                Change::Unassign => assignees.clear(),
+                Change::Unassign => {
+                    let is_own = |login: &String| own.is_some_and(|own| is_same(own, login));
+                    let is_shared = assignees.iter().any(is_own);
+                    assignees.retain(|login| is_shared && !is_own(login));
+                }
                 Change::UnassignFrom(account) => assignees.retain(|login| !is_same(login, account)),
                 Change::Transition(to) => {
                     open = *to != Status::Done;
@@ -87,7 +91,7 @@ impl GitHub {
                 said_before += 1;
             }
         }
-        let wanted = Wanted::of(found, changes);
+        let wanted = Wanted::of(found, changes, self.own_share(found, changes).await?.as_deref());
         let Some(patch) = wanted.patch() else { return Ok(()) };
         let new_labels =
             wanted.labels.iter().flatten().filter(|name| !found.labels().any(|known| known == *name));
@@ -96,6 +100,15 @@ impl GitHub {
         }
         let changed = self.patch(found.number, patch).await?;
         self.check(&wanted, &changed)
+    }
+
+    /// Returns the account that is to leave an issue that others have too, which may take a call.
+    async fn own_share(&self, found: &WireIssue, changes: &[Change]) -> Result<Option<String>, TrackerError> {
+        let is_shared = found.assignees().nth(1).is_some();
+        if is_shared && changes.contains(&Change::Unassign) {
+            return self.account().await.map(Some);
+        }
+        Ok(self.account.known().map(str::to_owned))
     }
 
     async fn patch(&self, number: u64, patch: Value) -> Result<WireIssue, TrackerError> {
@@ -158,7 +171,7 @@ mod tests {
     }
 
     fn patch(found: &WireIssue, changes: &[Change]) -> Option<Value> {
-        Wanted::of(found, changes).patch()
+        Wanted::of(found, changes, Some("bot")).patch()
     }
 
     #[test]
@@ -178,6 +191,17 @@ mod tests {
         let wanted = json!({ "labels": [], "state": "closed", "state_reason": "completed" });
         assert_eq!(patch(&found, &done), Some(wanted));
         assert_eq!(patch(&found, &[Change::Unassign]), Some(json!({ "assignees": [] })));
+    }
+
+    #[test]
+    fn an_issue_that_others_have_too_is_left_to_them() {
+        let shared = issue("open", &[], &["Bot", "ada", "bob"]);
+        assert_eq!(patch(&shared, &[Change::Unassign]), Some(json!({ "assignees": ["ada", "bob"] })));
+        for theirs in [&["ada"][..], &["ada", "bob"]] {
+            let patched = patch(&issue("open", &[], theirs), &[Change::Unassign]);
+            assert_eq!(patched, Some(json!({ "assignees": [] })), "a person takes it from those who have it");
+        }
+        assert_eq!(patch(&issue("open", &[], &[]), &[Change::Unassign]), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::GitHub;
 use super::reading::Pages;
 use super::wire::WireComment;
-use crate::http::{HttpError, Request, Trouble};
+use crate::http::{HttpError, Request};
 
 /// The longest comment that GitHub takes, in characters; one that is longer is refused.
 const LONGEST: usize = 65_536;
@@ -32,10 +32,10 @@ impl GitHub {
         let text = number.to_string();
         let path = self.repository.path(["issues", &text, "comments"]);
         let request = Request::post(path).json(json!({ "body": written(marker, body) }));
-        let said = async { self.client.send(&request).await?.json::<WireComment>() };
+        let said = async { self.client.send(&request).await?.made::<WireComment>() };
         match said.await {
             Ok(_) => Ok(()),
-            Err(error) if is_doubtful(&error) && self.is_said(number, marker).await? => Ok(()),
+            Err(error) if error.is_doubtful() && self.is_said(number, marker).await? => Ok(()),
             // Whoever tells it again comes by here again: what arrives late is then found.
             Err(error) => Err(self.meaning_of_comment(number, error).await),
         }
@@ -59,11 +59,6 @@ impl GitHub {
         let key = format!("#{number}").parse().expect("a number makes a key");
         self.meaning_for_issue(&key, error).await
     }
-}
-
-/// Tells whether a comment may have arrived all the same: the answer is lost, or somebody else's.
-fn is_doubtful(error: &HttpError) -> bool {
-    matches!(*error.trouble, Trouble::Unsure(_) | Trouble::Unexpected(_))
 }
 
 /// Returns a comment's text with its marker at the end, where no text of others can put one: what looks

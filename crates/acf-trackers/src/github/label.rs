@@ -8,6 +8,7 @@ use acf_core::tracker::TrackerError;
 use serde_json::json;
 
 use super::GitHub;
+use super::wire::WireName;
 use crate::http::Request;
 
 /// Name, colour and description. GitHub takes at most 100 characters of description.
@@ -49,7 +50,9 @@ impl GitHub {
         if self.labels.has(name) {
             return Ok(());
         }
-        match self.client.send(&self.repository.get(["labels", name])).await {
+        let read =
+            async { self.client.send(&self.repository.get(["labels", name])).await?.json::<WireName>() };
+        match read.await {
             Ok(_) => {}
             Err(error) if error.refused_with() == Some(404) => self.create_label(name).await?,
             Err(error) => return Err(self.meaning(error)),
@@ -68,7 +71,8 @@ impl GitHub {
         };
         // Names are unique: of two workers that create one, or of two attempts, the later is told 422.
         let create = Request::post(self.repository.path(["labels"])).json(body).repeatable();
-        match self.client.send(&create).await {
+        let created = async { self.client.send(&create).await?.made::<WireName>() };
+        match created.await {
             Ok(_) => Ok(()),
             Err(error)
                 if error.refusal().is_some_and(|refusal| refusal.message.contains("already_exists")) =>

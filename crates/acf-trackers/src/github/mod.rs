@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use acf_core::clock::Clock;
 use acf_core::issue::{Issue, IssueRef, Stage, Status};
+use acf_core::mask::Mask;
 use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
 use async_trait::async_trait;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
@@ -86,6 +87,12 @@ impl GitHub {
             reader: Reader::default(),
             labels: KnownLabels::default(),
         })
+    }
+
+    /// Keeps other secrets than the token out of errors too.
+    #[must_use]
+    pub fn masked_by(self, mask: &Mask) -> Self {
+        Self { client: self.client.masked_by(mask), ..self }
     }
 
     /// Returns how many requests were sent.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::GitHub;
 use super::wire::WirePullRequest;
-use crate::http::{HttpError, Request, Trouble};
+use crate::http::{HttpError, Request};
 
 #[async_trait]
 impl GitHost for GitHub {
@@ -20,22 +20,17 @@ impl GitHost for GitHub {
     }
 
     async fn open_pull_request(&self, new: &NewPullRequest) -> Result<PullRequest, GitHostError> {
-        if let Some(found) = self.find_pull_request(&new.branch).await? {
-            return Ok(found);
-        }
         let NewPullRequest { branch, base, title, body } = new;
         let body = json!({ "head": branch, "base": base, "title": title, "body": body });
         let request = Request::post(self.repository.path(["pulls"])).json(body);
-        let opened = async { self.client.send(&request).await?.json::<WirePullRequest>() };
+        let opened = async { self.client.send(&request).await?.made::<WirePullRequest>() };
         let error = match opened.await {
             Ok(opened) => return Ok(opened.into()),
             Err(error) => error,
         };
-        // The answer was lost, or somebody was quicker.
-        let may_be_there = match &*error.trouble {
-            Trouble::Unsure(_) | Trouble::Unexpected(_) => true,
-            _ => error.refused_with() == Some(422),
-        };
+        // Whoever opens one has looked for it. It is looked for again only where the answer was lost, or
+        // GitHub says that there is one: a call less for nearly every pull request.
+        let may_be_there = error.is_doubtful() || error.refused_with() == Some(422);
         let found = if may_be_there { self.find_pull_request(branch).await? } else { None };
         found.ok_or_else(|| self.cannot(error))
     }

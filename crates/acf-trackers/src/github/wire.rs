@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use acf_core::issue::{Issue, label};
+use acf_core::issue::Issue;
 use acf_core::tracker::TrackerError;
 use serde::Deserialize;
 
@@ -41,6 +41,13 @@ enum WireLabel {
     Name(String),
 }
 
+/// A label of the repository.
+#[derive(Debug, Deserialize)]
+pub(super) struct WireName {
+    #[serde(rename = "name")]
+    _name: String,
+}
+
 /// An account.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct WireUser {
@@ -58,6 +65,9 @@ pub(super) struct WireBlocker {
 /// A comment.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct WireComment {
+    /// What tells it from a JSON object of somebody else's.
+    #[serde(rename = "id")]
+    _id: u64,
     pub(super) body: Option<String>,
 }
 
@@ -91,18 +101,21 @@ impl WireIssue {
         self.assignees.iter().flatten().map(|user| user.login.as_str())
     }
 
-    /// Tells what the issue is in acf's words. Logins that differ only in case are the same, so one's own is
-    /// written as `account` is.
+    /// Returns who holds it: of several, somebody else than `account`. Whoever assigns himself an issue that
+    /// acf has joins acf there, and takes it over. Logins that differ only in case are the same, so one's own
+    /// is written as `account` is.
+    fn holder(&self, account: Option<&str>) -> Option<String> {
+        let is_own = |login: &&str| account.is_some_and(|account| account.eq_ignore_ascii_case(login));
+        let own = self.assignees().find(is_own).and(account);
+        self.assignees().find(|login| !is_own(login)).or(own).map(str::to_owned)
+    }
+
+    /// Tells what the issue is in acf's words; `account` is the one that acf assigns issues to. Labels that
+    /// differ only in case are the same on GitHub, so they are told in lower case, as acf's own are written.
     pub(super) fn told(&self, account: Option<&str>, blocked_by: Vec<String>) -> Result<Issue, TrackerError> {
         let key = format!("#{}", self.number);
-        let as_configured = |login: &str| {
-            let own = account.filter(|account| account.eq_ignore_ascii_case(login));
-            own.unwrap_or(login).to_owned()
-        };
-        let is_own = |login: &str| account.is_some_and(|account| account.eq_ignore_ascii_case(login));
-        let others = self.assignees().find(|login| !is_own(login));
         let labels: BTreeSet<_> =
-            self.labels().filter(|name| !status::is_status(name)).map(as_acf_writes_it).collect();
+            self.labels().filter(|name| !status::is_status(name)).map(str::to_lowercase).collect();
         Ok(Issue {
             key: key
                 .parse()
@@ -111,8 +124,7 @@ impl WireIssue {
             // GitHub's own editor writes CRLF.
             description: self.body.clone().unwrap_or_default().replace("\r\n", "\n"),
             status: status::of(self.is_open(), &self.labels().collect::<Vec<_>>()),
-            // Of several, somebody else: who joins an issue that acf has takes it over.
-            assignee: others.or_else(|| self.assignees().next()).map(as_configured),
+            assignee: self.holder(account),
             labels,
             url: Some(self.html_url.clone()),
             blocked_by,
@@ -132,9 +144,34 @@ impl WireBlocker {
     }
 }
 
-/// The labels of acf are recognised whatever their case.
-fn as_acf_writes_it(name: &str) -> String {
-    let known =
-        [label::NEEDS_PLAN, label::SKIP_PLAN, label::NEEDS_BRANCH, label::SKIP_BRANCH, label::BLOCKED];
-    known.into_iter().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or(name).to_owned()
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn holder(assignees: &[&str], account: Option<&str>) -> Option<String> {
+        let logins: Vec<_> = assignees.iter().map(|login| json!({ "login": login })).collect();
+        let issue: WireIssue = serde_json::from_value(json!({
+            "number": 1, "title": "one", "body": null, "state": "open", "labels": [], "assignees": logins,
+            "html_url": "https://github.com/acme/shop/issues/1", "comments": 0
+        }))
+        .unwrap();
+        issue.told(account, Vec::new()).unwrap().assignee
+    }
+
+    #[test]
+    fn of_several_who_hold_an_issue_somebody_else_than_acf_counts() {
+        for (assignees, wanted) in [
+            (&[][..], None),
+            (&["ACF-Bot"], Some("acf-bot")),
+            (&["ada"], Some("ada")),
+            (&["acf-bot", "ada"], Some("ada")),
+            (&["ada", "acf-bot"], Some("ada")),
+            (&["bob", "acf-bot", "ada"], Some("bob")),
+        ] {
+            assert_eq!(holder(assignees, Some("acf-bot")).as_deref(), wanted, "{assignees:?}");
+        }
+        assert_eq!(holder(&["acf-bot", "ada"], None).as_deref(), Some("acf-bot"));
+    }
 }

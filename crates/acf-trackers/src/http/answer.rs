@@ -48,6 +48,41 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|error| self.unexpected(&error))
     }
 
+    /// Reads what the service says of something that it made: JSON, with 201. A sign-in page that somebody
+    /// in between answers with 200 must not be taken for a service's word that it did what was asked.
+    ///
+    /// # Errors
+    /// [`Trouble::Unexpected`] for anything else: whether it was made is not known.
+    pub fn made<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
+        let told = self.json()?;
+        self.is_with(201)?;
+        Ok(told)
+    }
+
+    /// Makes sure that the service says that it did what was asked, where it says so with 204 alone.
+    ///
+    /// # Errors
+    /// [`Trouble::Unexpected`] for anything else: whether it was done is not known.
+    pub fn done(&self) -> Result<(), HttpError> {
+        self.is_with(204)
+    }
+
+    fn is_with(&self, status: u16) -> Result<(), HttpError> {
+        if self.status == status {
+            return Ok(());
+        }
+        let Self { status: given, .. } = self;
+        let says = match excerpt(&self.body, &self.mask) {
+            nothing if nothing.is_empty() => format!("answered {given} instead of {status}"),
+            begin => format!("answered {given} instead of {status}, with {}: `{begin}`", self.content_type()),
+        };
+        Err(HttpError::new(&self.call, Trouble::Unexpected(says)))
+    }
+
+    fn content_type(&self) -> &str {
+        self.header(CONTENT_TYPE.as_str()).unwrap_or("an unnamed content type")
+    }
+
     fn unexpected(&self, error: &serde_json::Error) -> HttpError {
         let status = self.status;
         let says = if self.body.is_empty() {
@@ -55,8 +90,7 @@ impl Answer {
         } else if error.is_data() {
             format!("answered {status} with JSON of another shape ({})", self.mask.apply(&error.to_string()))
         } else {
-            let kind = self.header(CONTENT_TYPE.as_str()).unwrap_or("an unnamed content type");
-            let begin = excerpt(&self.body, &self.mask);
+            let (kind, begin) = (self.content_type(), excerpt(&self.body, &self.mask));
             format!("answered {status} with {kind} that is not JSON: `{begin}`")
         };
         HttpError::new(&self.call, Trouble::Unexpected(says))

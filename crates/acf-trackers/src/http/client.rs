@@ -109,6 +109,14 @@ impl Client {
         Ok(Self { http, service, clock, mask, calls: AtomicU64::new(0), quiet_until: Mutex::default() })
     }
 
+    /// Keeps other secrets than its own out of errors too: a service's page may show what else is in the
+    /// environment. It has to happen here, as errors quote the beginning of a page only, and half a secret
+    /// is not recognised later.
+    #[must_use]
+    pub fn masked_by(self, mask: &Mask) -> Self {
+        Self { mask: self.mask.and(mask), ..self }
+    }
+
     /// Returns how many requests were sent, repeated ones included.
     #[must_use]
     pub fn calls(&self) -> u64 {
@@ -132,7 +140,7 @@ impl Client {
                 Err(failed) => failed,
             };
             if let Next::After(wait) = next {
-                *self.quiet_until() = self.clock.monotonic() + wait;
+                *self.quiet_until() = self.clock.monotonic().saturating_add(wait);
             }
             let spent = self.clock.monotonic().saturating_sub(began);
             let Some(wait) = self.service.repetition.wait(next, attempt, spent, fastrand::f64()) else {
@@ -228,13 +236,23 @@ impl Client {
         }
         match status {
             300..=399 => {
-                let location = refusal.header(LOCATION.as_str()).unwrap_or_default();
-                let location = match self.service.base.join(location) {
-                    Ok(url) => without_query(&url),
-                    Err(_) => "an unreadable address".to_owned(),
-                };
-                let location = self.mask.apply(&location).into_owned();
-                Failed::finally(call, Trouble::Redirected { status, location })
+                let base = &self.service.base;
+                let target = base.join(refusal.header(LOCATION.as_str()).unwrap_or_default()).ok();
+                let shown = target.as_ref().map_or_else(|| "an unreadable address".to_owned(), without_query);
+                let location = self.mask.apply(&shown).into_owned();
+                let elsewhere =
+                    target.as_ref().and_then(Url::host_str).filter(|host| Some(*host) != base.host_str());
+                Failed::finally(
+                    call,
+                    match elsewhere {
+                        Some(server) => Trouble::Diverted {
+                            status,
+                            location,
+                            server: self.mask.apply(server).into_owned(),
+                        },
+                        None => Trouble::Redirected { status, location },
+                    },
+                )
             }
             // A gateway gives up on a request that the service may still carry out.
             500..=599 if !request.repeatable => Failed::finally(call, Trouble::Unsure(refusal.to_string())),

@@ -31,7 +31,21 @@ pub enum Trouble {
         /// How long to wait.
         retry_after: Duration,
     },
-    /// What is asked for lies elsewhere.
+    /// Somebody sends the call to another server: the portal of a network, a sign-in page, a wrong address
+    /// in the settings. It says nothing of what was asked for.
+    #[error(
+        "answered {status}, a redirect to `{location}` on another server, {server}: a proxy or the sign-in page of a \
+         network stands in between, or the address in the settings is not the service's own"
+    )]
+    Diverted {
+        /// The status code.
+        status: u16,
+        /// The address that it names, without its query.
+        location: String,
+        /// The name of that server.
+        server: String,
+    },
+    /// What is asked for lies elsewhere on the same server.
     #[error("answered {status}, a redirect to `{location}`")]
     Redirected {
         /// The status code.
@@ -129,6 +143,13 @@ impl HttpError {
         }
     }
 
+    /// Tells whether the service may have done what was asked all the same: its answer was lost, or what came
+    /// is no answer of the service's.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        matches!(&*self.trouble, Trouble::Unsure(_) | Trouble::Unexpected(_))
+    }
+
     /// Returns the status of the refusal, if it is one.
     #[must_use]
     pub fn refused_with(&self) -> Option<u16> {
@@ -148,6 +169,7 @@ impl From<HttpError> for TrackerError {
             // A conflict passes: somebody else wrote at the same time.
             Trouble::Refused(Refusal { status: 408 | 409 | 412 | 423 | 425, .. })
             | Trouble::Unavailable(_)
+            | Trouble::Diverted { .. }
             | Trouble::Unsure(_)
             | Trouble::Unexpected(_) => {
                 let HttpError { call, trouble } = error;

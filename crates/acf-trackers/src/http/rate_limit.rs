@@ -9,6 +9,10 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 /// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>.
 const UNTOLD_WAIT: Duration = Duration::from_secs(60);
 
+/// The longest wait that is believed. The limits of GitHub and Jira start anew every hour; what asks for more
+/// is a slip, or somebody who wants a worker to stand still, and finds one call an hour instead.
+const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+
 /// Returns how long an answer of that status asks to wait; `None` where it is not about rates.
 ///
 /// GitHub uses 403 for its rate limits as well as for missing rights, and tells them apart by headers
@@ -22,8 +26,13 @@ pub(super) fn wait(status: u16, headers: &HeaderMap, message: &str, now: Timesta
     limited.then(|| asked_wait(headers, now).unwrap_or(UNTOLD_WAIT))
 }
 
-/// Returns the wait that the headers ask for, by the service's own clock where it tells its time.
+/// Returns the wait that the headers ask for, by the service's own clock where it tells its time; an hour at
+/// most.
 pub(super) fn asked_wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    told_wait(headers, now).map(|wait| wait.min(LONGEST_WAIT))
+}
+
+fn told_wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let now = text(headers, DATE.as_str()).and_then(http_date).unwrap_or(now);
     let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
     if let Some(after) = text(headers, RETRY_AFTER.as_str()) {
@@ -97,6 +106,18 @@ mod tests {
         let date = ("date", "Thu, 01 Jan 1970 01:00:00 GMT");
         check(429, &[date, ("retry-after", "Thu, 01 Jan 1970 01:00:09 GMT")], "", Some(9));
         check(403, &[date, ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "3605")], "", Some(5));
+    }
+
+    #[test]
+    fn nobody_can_ask_for_more_than_an_hour() {
+        for absurd in ["3601", "18446744073709551615", "Thu, 01 Jan 9998 00:00:00 GMT"] {
+            check(429, &[("retry-after", absurd)], "", Some(3600));
+        }
+        for reset in ["9999999999", "9998-01-01T00:00Z"] {
+            check(403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset)], "", Some(3600));
+        }
+        // What is no number of seconds at all says nothing.
+        check(429, &[("retry-after", "18446744073709551616")], "", Some(60));
     }
 
     #[test]

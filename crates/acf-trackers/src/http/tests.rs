@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use acf_core::clock::Clock;
+use acf_core::mask::Mask;
 use acf_core::tracker::TrackerError;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -39,6 +40,7 @@ impl Clock for Pauses {
 
 struct Talk {
     client: Client,
+    service: Service,
     pauses: Arc<Pauses>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -63,7 +65,8 @@ async fn talk(answers: &[&str]) -> Talk {
         }
     });
     let pauses = Arc::new(Pauses::default());
-    Talk { client: Client::new(service(&base), pauses.clone()).unwrap(), pauses, server }
+    let service = service(&base);
+    Talk { client: Client::new(service.clone(), pauses.clone()).unwrap(), service, pauses, server }
 }
 
 fn service(base: &str) -> Service {
@@ -145,6 +148,45 @@ async fn a_long_rate_limit_is_told_with_its_time() {
     let error = TrackerError::from(failure(&talk, &post()).await);
     let TrackerError::RateLimited { retry_after } = error else { panic!("{error}") };
     assert_eq!((retry_after, talk.client.calls()), (Duration::from_secs(1000), 1));
+}
+
+#[tokio::test]
+async fn an_absurd_rate_limit_is_no_reason_to_fall_over() {
+    let absurd = format!("retry-after: {}\r\n", u64::MAX);
+    let talk = talk(&[&answer("429 Too Many Requests", &absurd, "")]).await;
+    for _ in 0..2 {
+        let error = TrackerError::from(failure(&talk, &get()).await);
+        let TrackerError::RateLimited { retry_after } = error else { panic!("{error}") };
+        assert_eq!((retry_after, talk.client.calls()), (Duration::from_secs(3600), 1));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_server_is_called_so_and_may_pass() {
+    for (status, location) in [
+        ("302 Found", "https://portal.example/login?token=a-token-for-tests"),
+        ("307 Temporary Redirect", "//portal.example/login"),
+    ] {
+        let talk = talk(&[&answer(status, &format!("location: {location}\r\n"), "")]).await;
+        let error = failure(&talk, &post()).await;
+        let told = error.to_string();
+        assert!(
+            told.contains("portal.example/login` on another server, portal.example: a proxy or"),
+            "{told}"
+        );
+        assert!(matches!(TrackerError::from(error), TrackerError::Other { .. }));
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_another_service_is_not_quoted_not_even_cut_in_two() {
+    const OTHER: &str = "a-token-of-another-service";
+    let page = format!("<html>{}{OTHER}", "x".repeat(180));
+    let talk = talk(&[&answer("200 OK", "content-type: text/html\r\n", &page)]).await;
+    let mask = Mask::new([("OTHER".to_owned(), OTHER.into())]);
+    let client = Client::new(talk.service.clone(), talk.pauses.clone()).unwrap().masked_by(&mask);
+    let error = client.send(&get()).await.unwrap().json::<Value>().unwrap_err().to_string();
+    assert!(error.contains("x***`") && !error.contains("a-token"), "{error}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use acf_core::issue::{Issue, IssueKey};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::adf::to_markdown;
@@ -119,10 +120,26 @@ pub(super) struct Transitions {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct SearchPage {
+    /// Each for itself: one that cannot be read must not cost the others.
     #[serde(default)]
-    pub(super) issues: Vec<RawIssue>,
+    pub(super) issues: Vec<Box<RawValue>>,
     #[serde(rename = "nextPageToken")]
     pub(super) next_page_token: Option<String>,
+}
+
+/// What can be read of any issue at all.
+#[derive(Debug, Deserialize)]
+struct Named {
+    key: String,
+}
+
+/// An issue that the search found and that cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    /// Its key, where that can be read.
+    pub(super) key: String,
+    /// Why it cannot be read.
+    pub(super) why: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -142,10 +159,23 @@ pub(super) struct Comment {
     properties: Option<Vec<Property>>,
 }
 
+/// A comment that was just said, as Jira confirms it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Said {
+    #[serde(rename = "id")]
+    _id: String,
+}
+
 #[derive(Debug, Deserialize)]
 struct Property {
     key: String,
-    value: Value,
+    /// Anybody's, in any shape: acf's own is read once it is found.
+    value: Box<RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Marker {
+    marker: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,9 +215,11 @@ impl Comment {
 
     /// Tells whether acf said it with that marker, which lies in a property that people do not see.
     pub(super) fn carries(&self, marker: &str) -> bool {
-        self.properties.iter().flatten().any(|property| {
-            property.key == super::MARKER_PROPERTY && property.value["marker"].as_str() == Some(marker)
-        })
+        let is_marked = |value: &RawValue| {
+            serde_json::from_str(value.get()).is_ok_and(|found: Marker| found.marker == marker)
+        };
+        let mut own = self.properties.iter().flatten().filter(|found| found.key == super::MARKER_PROPERTY);
+        own.any(|property| is_marked(&property.value))
     }
 }
 
@@ -207,6 +239,17 @@ impl Link {
 }
 
 impl RawIssue {
+    /// Reads an issue that the search found. People write descriptions deeper than is read here (lists in
+    /// lists in tables), as that many levels are no text any more but an attempt on the stack.
+    pub(super) fn found(text: &RawValue) -> Result<Self, Unreadable> {
+        serde_json::from_str(text.get()).map_err(|error| {
+            let named = serde_json::from_str(text.get()).ok().map(|Named { key }| key);
+            // The place in the text says nothing to anybody.
+            let why = error.to_string().split(" at line ").next().unwrap_or_default().to_owned();
+            Unreadable { key: named.unwrap_or_else(|| "an issue without a key".to_owned()), why }
+        })
+    }
+
     pub(super) fn labels(&self) -> BTreeSet<String> {
         self.fields.labels.clone().unwrap_or_default()
     }

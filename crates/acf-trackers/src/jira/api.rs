@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::adf::from_markdown;
 use super::answers::{
-    Account, Comment, CommentList, CommentPage, FIELDS, RawIssue, SearchPage, Transition, Transitions,
-    TypeStatuses,
+    Account, Comment, CommentList, CommentPage, FIELDS, RawIssue, Said, SearchPage, Transition, Transitions,
+    TypeStatuses, Unreadable,
 };
 use super::trouble::{self, Doing};
 use crate::http::{Client, HttpError, Request};
@@ -55,9 +55,14 @@ impl Api {
         Ok(accounts.iter().any(|found| found.account_id == account))
     }
 
-    /// Returns all issues that a query finds, in its order.
-    pub(super) async fn search(&self, jql: &str, project: &str) -> Result<Vec<RawIssue>, TrackerError> {
+    /// Returns all issues that a query finds, in its order, and those of them that cannot be read.
+    pub(super) async fn search(
+        &self,
+        jql: &str,
+        project: &str,
+    ) -> Result<(Vec<RawIssue>, Vec<Unreadable>), TrackerError> {
         let mut found: Vec<RawIssue> = Vec::new();
+        let mut unreadable = Vec::new();
         let mut token: Option<String> = None;
         loop {
             let mut body = json!({ "jql": jql, "fields": FIELDS, "maxResults": PAGE });
@@ -71,8 +76,10 @@ impl Api {
             let SearchPage { issues, next_page_token } = answer.json()?;
             // An issue that is ranked anew meanwhile may stand on two pages.
             for issue in issues {
-                if !found.iter().any(|known| known.key == issue.key) {
-                    found.push(issue);
+                match RawIssue::found(&issue) {
+                    Ok(issue) if found.iter().any(|known| known.key == issue.key) => {}
+                    Ok(issue) => found.push(issue),
+                    Err(issue) => unreadable.push(issue),
                 }
             }
             match next_page_token {
@@ -81,7 +88,7 @@ impl Api {
                     return Err(TrackerError::other("cannot search for issues", says));
                 }
                 Some(next) => token = Some(next),
-                None => return Ok(found),
+                None => return Ok((found, unreadable)),
             }
         }
     }
@@ -122,14 +129,14 @@ impl Api {
     /// Makes a transition. It is not repeated: the second time it may lead elsewhere.
     pub(super) async fn transition(&self, issue: &IssueRef, id: &str) -> Result<(), HttpError> {
         let request = post(&["issue", issue.key.as_str(), "transitions"]);
-        self.http.send(&request.json(json!({ "transition": { "id": id } }))).await.map(|_| ())
+        self.change(request.json(json!({ "transition": { "id": id } }))).await
     }
 
     /// Gives the issue to an account, or to nobody.
     pub(super) async fn assign(&self, issue: &IssueRef, account: Option<&str>) -> Result<(), TrackerError> {
         let request = Request::put(path(&["issue", issue.key.as_str(), "assignee"]));
-        let sent = self.http.send(&request.json(json!({ "accountId": account }))).await;
-        sent.map(|_| ()).map_err(|error| match error.refused_with() {
+        let sent = self.change(request.json(json!({ "accountId": account }))).await;
+        sent.map_err(|error| match error.refused_with() {
             Some(404) => gone(error, issue, Doing::Assigning),
             _ => trouble::of_assignment(error, account),
         })
@@ -146,8 +153,8 @@ impl Api {
         let removing = remove.iter().map(|label| json!({ "remove": label }));
         let operations: Vec<Value> = adding.chain(removing).collect();
         let request = Request::put(path(&["issue", issue.key.as_str()]));
-        let sent = self.http.send(&request.json(json!({ "update": { "labels": operations } }))).await;
-        sent.map(|_| ()).map_err(|error| gone(error, issue, Doing::Labelling))
+        let sent = self.change(request.json(json!({ "update": { "labels": operations } }))).await;
+        sent.map_err(|error| gone(error, issue, Doing::Labelling))
     }
 
     /// Tells whether the issue has a comment with that marker.
@@ -196,7 +203,12 @@ impl Api {
             body["properties"] = json!([{ "key": super::MARKER_PROPERTY, "value": { "marker": marker } }]);
         }
         let request = post(&["issue", issue.key.as_str(), "comment"]).json(body);
-        self.http.send(&request).await.map(|_| ())
+        self.http.send(&request).await?.made::<Said>().map(|_| ())
+    }
+
+    /// Sends a change of an issue, which Jira confirms with 204.
+    async fn change(&self, request: Request) -> Result<(), HttpError> {
+        self.http.send(&request).await?.done()
     }
 }
 

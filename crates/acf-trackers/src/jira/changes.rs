@@ -11,7 +11,7 @@ use super::api::gone;
 use super::status_names::same;
 use super::trouble::Doing;
 use super::workflow::{Move, Workflow};
-use crate::http::{HttpError, Trouble};
+use crate::http::HttpError;
 
 /// How often a transition is begun whose end is not known, or that met another writer.
 const TRIES: u32 = 3;
@@ -109,7 +109,7 @@ impl Jira {
         }
         match (self.api.comment(issue, marker, body).await, marker) {
             (Ok(()), _) => Ok(()),
-            (Err(error), Some(marker)) if is_unsure(&error) => {
+            (Err(error), Some(marker)) if error.is_doubtful() => {
                 if self.api.has_comment(issue, marker).await? {
                     return Ok(());
                 }
@@ -127,7 +127,7 @@ impl Jira {
         loop {
             let Err(error) = self.api.transition(issue, &choice.id).await else { return Ok(()) };
             let refused = error.refused_with();
-            let may_pass = is_unsure(&error) || refused == Some(409);
+            let may_pass = error.is_doubtful() || refused == Some(409);
             if !may_pass && refused != Some(400) {
                 return Err(gone(error, issue, Doing::Moving));
             }
@@ -184,10 +184,6 @@ fn choose(issue: &IssueRef, read: &RawIssue, to: &str) -> Result<Transition, Tra
         let from = &read.fields.status.name;
         TrackerError::Impossible(format!("no transition leads {issue} from `{from}` to `{to}`; {ways}"))
     })
-}
-
-fn is_unsure(error: &HttpError) -> bool {
-    matches!(*error.trouble, Trouble::Unsure(_))
 }
 
 /// Labels to be put on and taken off; of two changes to one label the later counts.

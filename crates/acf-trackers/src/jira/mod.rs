@@ -14,11 +14,13 @@ mod status_names;
 mod trouble;
 mod workflow;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use acf_core::clock::Clock;
 use acf_core::eligibility::starts;
 use acf_core::issue::{Issue, IssueRef, Stage, Status};
+use acf_core::mask::Mask;
 use acf_core::tracker::{Applied, Change, Condition, Tracker, TrackerError};
 use async_trait::async_trait;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
@@ -26,7 +28,7 @@ use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use self::answers::RawIssue;
+use self::answers::{RawIssue, Unreadable};
 use self::api::Api;
 pub use self::status_names::StatusNames;
 use self::status_names::label_of;
@@ -64,6 +66,8 @@ pub struct Jira {
     account_id: String,
     statuses: StatusNames,
     workflow: OnceCell<Workflow>,
+    /// The keys of issues that cannot be read, as far as that was said.
+    left_out: Mutex<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for Jira {
@@ -95,7 +99,21 @@ impl Jira {
             repetition: Repetition::default(),
         };
         let api = Api { http: Client::new(service, clock)? };
-        Ok(Self { api, site_url, project, account_id, statuses, workflow: OnceCell::new() })
+        Ok(Self {
+            api,
+            site_url,
+            project,
+            account_id,
+            statuses,
+            workflow: OnceCell::new(),
+            left_out: Mutex::default(),
+        })
+    }
+
+    /// Keeps other secrets than the token out of errors too.
+    #[must_use]
+    pub fn masked_by(self, mask: &Mask) -> Self {
+        Self { api: Api { http: self.api.http.masked_by(mask) }, ..self }
     }
 
     /// Returns how many requests were sent, repeated ones included.
@@ -134,8 +152,24 @@ impl Jira {
 
     async fn search(&self, jql: &str) -> Result<Vec<Issue>, TrackerError> {
         let workflow = self.workflow().await?;
-        let found = self.api.search(jql, &self.project).await?;
-        found.iter().map(|issue| self.meaning(issue, workflow)).collect()
+        let (found, unreadable) = self.api.search(jql, &self.project).await?;
+        unreadable.iter().for_each(|issue| self.warn_of(issue));
+        let mut issues = Vec::with_capacity(found.len());
+        for raw in &found {
+            match self.meaning(raw, workflow) {
+                Ok(issue) => issues.push(issue),
+                Err(error) => self.warn_of(&Unreadable { key: raw.key.clone(), why: error.to_string() }),
+            }
+        }
+        Ok(issues)
+    }
+
+    /// Says that an issue is left out, once: a poll finds it every minute.
+    fn warn_of(&self, Unreadable { key, why }: &Unreadable) {
+        let is_new = self.left_out.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        if is_new {
+            tracing::warn!(issue.key = %key, why, "issue `{key}` is left out, as it cannot be read: {why}");
+        }
     }
 
     fn meaning(&self, issue: &RawIssue, workflow: &Workflow) -> Result<Issue, TrackerError> {

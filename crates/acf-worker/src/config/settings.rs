@@ -206,7 +206,7 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
     let pull_requests = repository.as_ref().and_then(|repository| pull_requests(repository, &access));
     let mut agents = agents::read(reader, matches!(need, Need::Agent | Need::Worker)).into_iter();
     let allowance = allowance(reader);
-    let rules = rules(reader);
+    let rules = rules(reader, tracker.as_ref());
     let daily_budget_usd = reader.dollars(&FACTORY_BUDGET_USD_PER_DAY);
     let prompts = Prompts {
         implementation: reader.verbatim(&IMPLEMENTATION_PROMPT),
@@ -256,10 +256,14 @@ fn allowance(reader: &mut Reader<'_>) -> Allowance {
     }
 }
 
-fn rules(reader: &mut Reader<'_>) -> Option<Rules> {
+fn rules(reader: &mut Reader<'_>, tracker: Option<&Tracker>) -> Option<Rules> {
     let feature_branches = reader.switch(&FEATURE_BRANCHES);
     let plan_by_default = reader.switch(&PLAN_BY_DEFAULT);
-    let required_labels = reader.words(&REQUIRED_LABELS);
+    let mut required_labels = reader.words(&REQUIRED_LABELS);
+    if matches!(tracker, Some(Tracker::GitHub(_))) {
+        // Labels that differ only in case are the same there, and its issues tell theirs in lower case.
+        required_labels = required_labels.iter().map(|label| label.to_lowercase()).collect();
+    }
     let max_attempts = reader.count(&MAX_ATTEMPTS);
     let first_backoff = reader.wait(&RETRY_BACKOFF);
     Some(Rules {

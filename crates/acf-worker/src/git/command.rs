@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use acf_core::mask::Mask;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -110,6 +111,7 @@ pub struct GitCommand<'a> {
     args: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
     input: Option<Vec<u8>>,
+    mask: Mask,
 }
 
 /// What a git command that ended well, or was allowed not to, printed.
@@ -154,6 +156,7 @@ impl Git {
             args: Vec::new(),
             environment: Vec::new(),
             input: None,
+            mask: Mask::default(),
         }
     }
 }
@@ -198,6 +201,13 @@ impl GitCommand<'_> {
     pub fn without_user_configuration(self) -> Self {
         let command = self.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         command.env("GIT_ATTR_NOSYSTEM", "1")
+    }
+
+    /// Keeps those secrets out of what the command says: a remote's hooks and proxies may tell what they were
+    /// sent. It has to happen here, as what is said is cut.
+    #[must_use]
+    pub fn masked_by(self, mask: &Mask) -> Self {
+        Self { mask: mask.clone(), ..self }
     }
 
     /// Gives the command something to read; else it reads nothing.
@@ -257,6 +267,7 @@ impl GitCommand<'_> {
             Err(error) => Err(GitError::Spawn(error)),
             Ok(output) => {
                 let stderr = String::from_utf8_lossy(&output.stderr);
+                let stderr = self.mask.apply(&stderr);
                 let from = stderr.len().saturating_sub(LONGEST_STDERR);
                 let from = (from..=stderr.len()).find(|&at| stderr.is_char_boundary(at)).unwrap_or(0);
                 Ok(GitOutput {

@@ -1,6 +1,7 @@
 //! The remote: its address, its credentials, and what its errors mean.
 
 use acf_core::claim::{ClaimError, RemoteSays};
+use acf_core::mask::Mask;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::command::{Git, GitCommand, GitError};
@@ -23,13 +24,15 @@ pub struct Credentials {
 pub struct Remote {
     url: String,
     credentials: Option<Credentials>,
+    mask: Mask,
 }
 
 impl Remote {
     /// Makes a remote; the URL must hold no credentials.
     #[must_use]
     pub fn new(url: impl Into<String>, credentials: Option<Credentials>) -> Self {
-        Self { url: url.into(), credentials }
+        let secret = credentials.as_ref().map(|known| ("password".to_owned(), known.password.clone()));
+        Self { url: url.into(), mask: Mask::new(secret), credentials }
     }
 
     /// Returns the address.
@@ -44,6 +47,7 @@ impl Remote {
         let command = git.command(name);
         let Some(Credentials { username, password }) = &self.credentials else { return command };
         command
+            .masked_by(&self.mask)
             .setting("credential.helper=")
             .setting(CREDENTIAL_HELPER)
             .env("ACF_GIT_USERNAME", username)

@@ -35,6 +35,7 @@ impl GitHub {
     /// Serves a repository without issues, whose files are those of the sandbox.
     pub(super) fn serve(sandbox: &Sandbox) -> Self {
         let service = Serving::begin(async || Arc::new(GitHubService::start().await));
+        service.service().keep_branches_in(&sandbox.remote());
         Self { service, git: git_over_http(sandbox, REPOSITORY, TOKEN), issues: 0 }
     }
 
@@ -122,6 +123,11 @@ fn a_factory_drains_issues_on_github_while_calls_fail_and_answers_are_lost() {
     faults.add(Rule::path("/issues").nth(40), Fault::rate_limited(1));
     faults.add(Rule::path("/issues").every(37), Fault::SlowBody(Duration::from_millis(50)));
     faults.add(Rule::on(Method::GET, "/issues").every(53), Fault::html());
+    faults.add(Rule::on(Method::POST, "/comments").every(11), Fault::html());
+    faults.add(Rule::on(Method::POST, "/comments").every(7), Fault::html().carried_out());
+    faults.add(Rule::on(Method::PATCH, "/issues").every(29), Fault::html());
+    faults.add(Rule::on(Method::PATCH, "/issues").every(17), Fault::html().carried_out());
+    faults.add(Rule::on(Method::POST, "/pulls").every(4), Fault::html().carried_out());
     let factory = factory(sandbox, &github);
     let canaries = Canaries::new(&[TOKEN]);
     let watch = canaries.watch_command_lines();

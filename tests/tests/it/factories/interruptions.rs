@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use acf_tests::canary::Canaries;
 use acf_tests::factory::{Factory, Running};
 use acf_tests::github::{NewIssue, TOKEN, Token};
-use acf_tests::jira::IssueState;
+use acf_tests::jira::{EMAIL, IssueState, TOKEN as JIRA_TOKEN, basic_authorization};
 use acf_tests::sandbox::Sandbox;
 use acf_tests::service::{Fault, Rule};
 use axum::http::Method;
@@ -91,6 +91,17 @@ fn an_issue_that_somebody_joins_on_github_is_left_to_her() {
     let seen = github.service().issue(1);
     assert_eq!(seen.assignees, ["ada"]);
     assert!(seen.labels.contains(&"in-progress".to_owned()), "it is hers now: {seen:?}");
+}
+
+#[test]
+fn an_issue_that_a_person_joins_on_github_is_left_to_that_person() {
+    let (github, factory, worker) = on_github();
+    // "Assign yourself" adds an account to those that have the issue.
+    github.service().edit(1, |seen| seen.assignees.push("ada".to_owned()));
+    assert_withdrawn(&factory, worker, "#1", "the issue was assigned to ada");
+    let seen = github.service().issue(1);
+    assert!(seen.assignees.contains(&"ada".to_owned()), "{seen:?}");
+    assert_eq!((seen.is_open, seen.comments.len()), (true, 1), "{seen:?}");
 }
 
 #[test]
@@ -250,6 +261,60 @@ fn no_token_comes_out_whichever_call_github_refuses() {
             assert_eq!(canaries.on_disk(factory.sandbox()), [""; 0], "{rule:?} {status}");
             let comments: String = github.service().issue(1).comments.concat();
             assert_eq!(canaries.in_text(comments.as_bytes()), [""; 0], "{rule:?} {status}");
+        }
+    }
+}
+
+#[test]
+fn no_token_comes_out_of_jira_in_any_encoding_whichever_call_a_proxy_answers() {
+    let canaries = Canaries::new(&[JIRA_TOKEN]);
+    let header = basic_authorization(EMAIL, JIRA_TOKEN);
+    let page = format!("<pre>GET /rest/api/3 HTTP/1.1\nAuthorization: {header}\n</pre>");
+    for (path, status) in [("/myself", 403), ("/search", 400), ("/transitions", 400), ("/comment", 403)] {
+        let sandbox = Sandbox::builder().build();
+        let mut jira = Jira::serve(&sandbox);
+        let labels = [REQUIRED.to_owned()].into();
+        jira.add(IssueState { status: "To Do".to_owned(), labels, ..IssueState::default() });
+        jira.service().chassis().faults().add(Rule::path(path), Fault::status(status).body(&page));
+        let factory = factory(sandbox, &jira).with("MAX_ATTEMPTS", "1").with("ACF_LOG", "trace");
+        let told = factory.drain();
+        let mut said = told.stdout + &told.stderr;
+        assert!(said.contains("Authorization: Basic ***"), "{path}: {said}");
+        // The same with a page that comes instead of an answer, where a worker would go on and on.
+        let faults = jira.service().chassis().faults();
+        faults.clear();
+        faults.add(Rule::path(path), Fault::html().body(&page));
+        for verb in ["list", "explain ACF-1", "comment ACF-1 hm", "transition ACF-1 in-progress"] {
+            let words: Vec<_> = ["issues"].into_iter().chain(verb.split(' ')).collect();
+            said += &factory.acf(&words).stderr;
+        }
+        assert_eq!(canaries.in_text(said.as_bytes()), [""; 0], "{path}: {said}");
+        assert_eq!(canaries.on_disk(factory.sandbox()), [""; 0], "{path}");
+    }
+}
+
+#[test]
+fn the_token_of_a_tracker_that_is_not_used_does_not_come_out_of_a_page_either() {
+    let canaries = Canaries::new(&[TOKEN, JIRA_TOKEN]);
+    let sandbox = Sandbox::builder().build();
+    let mut github = GitHub::serve(&sandbox);
+    github.add(NewIssue::titled("one").labelled([REQUIRED]));
+    let factory = factory(sandbox, &github).with("JIRA_TOKEN", JIRA_TOKEN);
+    // At places of a page where what is quoted of it ends before, within and after the token.
+    for before in [0, 150, 170, 185, 190] {
+        let page =
+            format!("<html>{}{JIRA_TOKEN} {}", "x".repeat(before), basic_authorization("me", JIRA_TOKEN));
+        let faults = github.service().chassis().faults();
+        faults.clear();
+        faults.add(Rule::all(), Fault::html().body(&page));
+        for verb in ["list", "explain 1", "comment 1 hm", "transition 1 Done", "assign 1"] {
+            let words: Vec<_> = ["issues"].into_iter().chain(verb.split(' ')).collect();
+            let told = factory.acf(&words);
+            assert_ne!(told.code, Some(0), "{verb}: {}", told.stdout);
+            assert!(told.stderr.contains("text/html"), "{}", told.stderr);
+            assert_eq!(canaries.in_text(told.stderr.as_bytes()), [""; 0], "{verb}: {}", told.stderr);
+            let half = &JIRA_TOKEN[..JIRA_TOKEN.len() / 2];
+            assert!(!told.stderr.contains(half), "{verb}: {}", told.stderr);
         }
     }
 }

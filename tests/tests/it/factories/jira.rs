@@ -107,8 +107,14 @@ fn a_factory_drains_a_project_in_jira_while_calls_fail_and_the_search_lags_behin
     faults.add(Rule::path("/issue").nth(40), Fault::rate_limited(1));
     faults.add(Rule::path("/issue").every(37), Fault::SlowBody(Duration::from_millis(50)));
     faults.add(Rule::on(Method::GET, "/issue").every(53), Fault::html());
+    faults.add(Rule::on(Method::POST, "/comment").every(11), Fault::html());
+    faults.add(Rule::on(Method::POST, "/comment").every(7), Fault::html().carried_out());
+    faults.add(Rule::on(Method::POST, "/transitions").every(13), Fault::html());
+    faults.add(Rule::on(Method::POST, "/transitions").every(17), Fault::html().carried_out());
+    faults.add(Rule::on(Method::PUT, "/assignee").every(11), Fault::html());
     let hosts_faults = jira.github.service().chassis().faults();
     hosts_faults.add(Rule::on(Method::POST, "/pulls").every(2), Fault::CutAfter);
+    hosts_faults.add(Rule::on(Method::POST, "/pulls").every(5), Fault::html());
     let factory = factory(sandbox, &jira);
     let canaries = Canaries::new(&[TOKEN, GITHUB_TOKEN]);
     let watch = canaries.watch_command_lines();

@@ -73,6 +73,9 @@ impl Project {
         faults.add(Rule::path("/search").every(9), Fault::rate_limited(1));
         faults.add(Rule::on(Method::GET, "/issue/").every(11), Fault::status(503));
         faults.add(Rule::on(Method::GET, "/issue/").every(13), Fault::CutBody);
+        faults.add(Rule::on(Method::POST, "/comment").every(9), Fault::html());
+        faults.add(Rule::on(Method::POST, "/transitions").every(11), Fault::html().carried_out());
+        faults.add(Rule::on(Method::PUT, "/issue/").every(10), Fault::html());
         self.jira().site().set_lag(5);
     }
 

@@ -101,6 +101,27 @@ async fn a_repository_that_moved_or_has_no_issues_is_called_so() {
 }
 
 #[tokio::test]
+async fn a_redirect_to_another_server_is_no_renamed_repository_and_no_transferred_issue() {
+    let site = site().await;
+    let number = site.service.add(NewIssue::titled("one"));
+    let portal = Fault::redirect(302, "https://portal.example/login?back=x");
+    let listed = async {
+        site.service.chassis().faults().add(Rule::all().once(), portal.clone());
+        site.github.list().await.unwrap_err()
+    };
+    let read = async {
+        site.service.chassis().faults().clear();
+        site.service.chassis().faults().add(Rule::all().once(), portal.clone());
+        site.github.issue(&by_number(number)).await.unwrap_err()
+    };
+    for error in [listed.await, read.await] {
+        assert!(matches!(error, TrackerError::Other { .. }), "{error:?}");
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains("on another server, portal.example: a proxy or the sign-in page"), "{cause}");
+    }
+}
+
+#[tokio::test]
 async fn an_account_that_cannot_be_assigned_is_named() {
     let site = site().await;
     let stranger = site.with(|settings| settings.assignee = Some("stranger".to_owned()));

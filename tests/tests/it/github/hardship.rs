@@ -39,7 +39,9 @@ async fn whichever_call_fails_a_run_is_told_once_and_whole() {
         Fault::rate_limited(3),
         Fault::status(403).header("retry-after", "4"),
         Fault::html(),
+        Fault::html().carried_out(),
         Fault::status(200).body(""),
+        Fault::status(200).body("{}").carried_out(),
     ];
     for fault in faults {
         let site = site().await;

@@ -32,7 +32,7 @@ async fn a_pull_request_is_opened_once_and_found_from_then_on() {
 
 #[tokio::test]
 async fn a_pull_request_whose_answer_is_lost_is_not_opened_again() {
-    for fault in [Fault::CutAfter, Fault::CutBody] {
+    for fault in [Fault::CutAfter, Fault::CutBody, Fault::html().carried_out()] {
         let site = site().await;
         site.service.chassis().faults().add(Rule::on(Method::POST, "/pulls").once(), fault);
         let opened = site.github.open_pull_request(&new()).await.unwrap();
@@ -42,12 +42,14 @@ async fn a_pull_request_whose_answer_is_lost_is_not_opened_again() {
 
 #[tokio::test]
 async fn a_request_that_is_lost_is_not_taken_for_an_opened_pull_request() {
-    let site = site().await;
-    site.service.chassis().faults().add(Rule::on(Method::POST, "/pulls").once(), Fault::Cut);
-    let lost = site.github.open_pull_request(&new()).await;
-    assert!(matches!(lost, Err(GitHostError::Other { .. })), "{lost:?}");
-    assert_eq!(site.service.pulls(), []);
-    site.github.open_pull_request(&new()).await.unwrap();
+    for fault in [Fault::Cut, Fault::html(), Fault::status(200).body("{}")] {
+        let site = site().await;
+        site.service.chassis().faults().add(Rule::on(Method::POST, "/pulls").once(), fault);
+        let lost = site.github.open_pull_request(&new()).await;
+        assert!(matches!(lost, Err(GitHostError::Other { .. })), "{lost:?}");
+        assert_eq!(site.service.pulls(), []);
+        site.github.open_pull_request(&new()).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -57,6 +59,15 @@ async fn a_branch_without_work_is_told_in_githubs_words() {
     let error = site.github.open_pull_request(&empty).await.unwrap_err();
     assert!(matches!(error, GitHostError::Impossible(_)), "{error:?}");
     assert!(error.to_string().contains("No commits between main and main"), "{error}");
+}
+
+#[tokio::test]
+async fn a_branch_that_was_not_pushed_is_told_in_githubs_words() {
+    let site = site().await;
+    site.service.keep_branches_in(std::path::Path::new("/nowhere"));
+    let error = site.github.open_pull_request(&new()).await.unwrap_err();
+    assert!(matches!(error, GitHostError::Impossible(_)), "{error:?}");
+    assert!(error.to_string().contains("422 Unprocessable Entity: Validation Failed"), "{error}");
 }
 
 #[tokio::test]

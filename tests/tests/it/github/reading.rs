@@ -3,6 +3,8 @@
 use acf_core::issue::{Stage, Status};
 use acf_core::tracker::{Change, Tracker as _};
 use acf_tests::github::NewIssue;
+use acf_tests::service::{Fault, Rule};
+use axum::http::Method;
 
 use super::{by_number, site};
 
@@ -85,7 +87,19 @@ async fn own_labels_and_login_are_known_whatever_their_case() {
     let issue = github.issue(&by_number(number)).await.unwrap();
     assert_eq!((issue.status, issue.assignee.as_deref()), (Status::InProgress, Some("ACF-Bot")));
     assert_eq!(github.whoami().await.unwrap(), "ACF-Bot");
-    assert_eq!(issue.labels.into_iter().collect::<Vec<_>>(), ["Bug", "needs-plan"]);
+    assert_eq!(issue.labels.into_iter().collect::<Vec<_>>(), ["bug", "needs-plan"]);
+}
+
+#[tokio::test]
+async fn an_issue_that_several_have_is_somebody_elses_and_stays_so() {
+    let site = site().await;
+    let number = site.service.add(NewIssue::titled("one").assigned_to("acf-bot"));
+    site.service.edit(number, |issue| issue.assignees.push("ada".to_owned()));
+    // Whom the token belongs to is asked only where it matters.
+    site.github.apply(&by_number(number), &[Change::Unassign]).await.unwrap();
+    assert_eq!(site.service.issue(number).assignees, ["ada"]);
+    site.service.edit(number, |issue| issue.assignees.insert(0, "acf-bot".to_owned()));
+    assert_eq!(site.github.issue(&by_number(number)).await.unwrap().assignee.as_deref(), Some("ada"));
 }
 
 #[tokio::test]
@@ -99,6 +113,25 @@ async fn an_approval_survives_that_the_issue_is_given_back() {
         site.github.apply(&by_number(number), &[Change::Transition(status)]).await.unwrap();
     }
     assert_eq!(site.service.issue(number).labels, ["plan-approved"]);
+}
+
+#[tokio::test]
+async fn a_label_or_an_account_that_github_does_not_confirm_is_asked_for_again() {
+    let site = site().await;
+    let number = site.service.add(NewIssue::titled("one"));
+    let faults = site.service.chassis().faults();
+    for (method, path) in [(Method::GET, "/labels/"), (Method::POST, "/labels"), (Method::GET, "/assignees/")]
+    {
+        faults.add(Rule::on(method, path).once(), Fault::html());
+    }
+    let moved = [Change::Transition(Status::InProgress)];
+    for _ in 0..2 {
+        assert!(site.github.apply(&by_number(number), &moved).await.is_err());
+    }
+    assert!(site.github.whoami().await.is_err());
+    site.github.apply(&by_number(number), &moved).await.unwrap();
+    assert_eq!(site.service.labels()[0].color, "1d76db");
+    site.github.whoami().await.unwrap();
 }
 
 #[tokio::test]

@@ -19,7 +19,13 @@ async fn project() -> (FakeJira, IssueKey, IssueRef) {
 
 #[tokio::test]
 async fn a_comment_whose_answer_is_lost_is_looked_up_not_repeated() {
-    for fault in [Fault::CutAfter, Fault::CutBody] {
+    for fault in [
+        Fault::CutAfter,
+        Fault::CutBody,
+        Fault::html().carried_out(),
+        Fault::status(200).body("{}").carried_out(),
+        Fault::status(204).body("").carried_out(),
+    ] {
         let (jira, key, issue) = project().await;
         jira.chassis().faults().add(Rule::on(Method::POST, "/comment").once(), fault);
         jira.tracker().apply(&issue, &said("Landed.")).await.unwrap();
@@ -29,7 +35,14 @@ async fn a_comment_whose_answer_is_lost_is_looked_up_not_repeated() {
 
 #[tokio::test]
 async fn a_comment_that_was_lost_with_its_request_is_an_error_and_said_the_next_time() {
-    for fault in [Fault::Cut, Fault::status(502), Fault::status(504)] {
+    for fault in [
+        Fault::Cut,
+        Fault::status(502),
+        Fault::status(504),
+        Fault::html(),
+        Fault::status(200).body("{}"),
+        Fault::status(201).body("{}"),
+    ] {
         let (jira, key, issue) = project().await;
         jira.chassis().faults().add(Rule::on(Method::POST, "/comment").once(), fault);
         let tracker = jira.tracker();

@@ -70,10 +70,21 @@ async fn where_no_transition_leads_the_possible_ones_are_told() {
     jira.site().close_way(None, "Done");
     let key = jira.site().add_to_do("one");
     let says = impossible(jira.tracker().apply(&key.clone().into(), &took()).await);
-    insta::assert_snapshot!(says, @"no transition leads ACF-1 from `To Do` to `In Progress`; possible are `Step 1` to `To Do`, `Step 3` to `In Review`");
+    insta::assert_snapshot!(says, @"no transition leads ACF-1 from `To Do` to `In Progress`; possible are `Step 3` to `In Review`");
     // Nothing was half done.
     jira.site()
         .read(key.as_str(), |issue| assert_eq!((issue.status.as_str(), &issue.assignee), ("To Do", &None)));
+}
+
+#[tokio::test]
+async fn of_two_transitions_to_a_status_the_one_that_asks_for_nothing_is_made() {
+    let jira = FakeJira::with_all_statuses().await;
+    jira.site().offer_detour("Done", &[("resolution", "Resolution")]);
+    let key = jira.site().add_to_do("one");
+    jira.tracker().apply(&key.clone().into(), &[Change::Transition(Status::Done)]).await.unwrap();
+    jira.site().read(key.as_str(), |issue| assert_eq!(issue.status, "Done"));
+    let asked = jira.asked_lines();
+    assert_eq!(asked.iter().filter(|line| line.ends_with("/transitions")).count(), 1, "{asked:?}");
 }
 
 #[tokio::test]

@@ -2,10 +2,13 @@
 
 use acf_core::issue::{Stage, Status};
 use acf_core::tracker::{Change, Tracker as _, TrackerError};
-use acf_tests::jira::{ACCOUNT, FakeJira, OTHER_ACCOUNT};
+use acf_tests::jira::{ACCOUNT, FakeJira, IssueState, OTHER_ACCOUNT};
 use acf_tests::service::{Fault, Rule};
 use acf_trackers::jira::Settings;
 use axum::http::Method;
+use serde_json::json;
+
+use super::secrets::Log;
 
 fn unauthorized<T: std::fmt::Debug>(result: Result<T, TrackerError>) -> String {
     match result {
@@ -146,7 +149,9 @@ async fn an_issue_that_goes_between_reading_and_writing_is_gone() {
 
 #[tokio::test]
 async fn a_transition_whose_answer_is_lost_is_looked_up() {
-    for fault in [Fault::CutAfter, Fault::Cut, Fault::status(503), Fault::status(409)] {
+    let html = [Fault::html(), Fault::html().carried_out()];
+    for fault in [Fault::CutAfter, Fault::Cut, Fault::status(503), Fault::status(409)].into_iter().chain(html)
+    {
         let jira = FakeJira::with_all_statuses().await;
         let key = jira.site().add_to_do("one");
         jira.chassis().faults().add(Rule::on(Method::POST, "/transitions").once(), fault.clone());
@@ -154,7 +159,35 @@ async fn a_transition_whose_answer_is_lost_is_looked_up() {
         tracker.apply(&key.clone().into(), &moved()).await.unwrap();
         jira.site().read(key.as_str(), |issue| assert_eq!(issue.status, "In Progress"));
         let made = jira.asked_lines().iter().filter(|line| line.starts_with("POST")).count();
-        assert_eq!(made, if matches!(fault, Fault::CutAfter) { 1 } else { 2 }, "{fault:?}");
+        let is_made = matches!(fault, Fault::CutAfter | Fault::Answer { is_carried_out: true, .. });
+        assert_eq!(made, if is_made { 1 } else { 2 }, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_jira_does_not_confirm_is_no_success_and_made_once_all_the_same() {
+    let writes = [
+        (Method::PUT, "/assignee", Change::Assign(ACCOUNT.to_owned())),
+        (Method::PUT, "/issue/ACF-1", Change::AddLabel("x".to_owned())),
+        (Method::POST, "/comment", Change::Comment { marker: None, body: "Hm.".to_owned() }),
+    ];
+    for (method, path, change) in writes {
+        let jira = FakeJira::with_all_statuses().await;
+        let key = jira.site().add_to_do("one");
+        jira.chassis().faults().add(Rule::on(method, path).once(), Fault::html());
+        let tracker = jira.tracker();
+        let error = tracker.apply(&key.clone().into(), std::slice::from_ref(&change)).await.unwrap_err();
+        assert!(matches!(error, TrackerError::Other { .. }), "{error:?}");
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(cause.contains("text/html") && cause.contains("<title>Sign in</title>"), "{cause}");
+        jira.site().read(key.as_str(), |issue| {
+            assert_eq!((&issue.assignee, issue.labels.len(), issue.comments.len()), (&None, 0, 0));
+        });
+        tracker.apply(&key.clone().into(), &[change]).await.unwrap();
+        jira.site().read(key.as_str(), |issue| {
+            let done = usize::from(issue.assignee.is_some()) + issue.labels.len() + issue.comments.len();
+            assert_eq!(done, 1, "{issue:?}");
+        });
     }
 }
 
@@ -246,4 +279,30 @@ async fn another_server_than_jira_is_told() {
         impossible(jira.tracker().whoami().await)
             .starts_with("there is no Jira at that address: check JIRA_SITE")
     );
+}
+
+#[tokio::test]
+async fn an_issue_that_cannot_be_read_costs_nobody_the_others() {
+    let jira = FakeJira::with_all_statuses().await;
+    // Deeper than any reader of JSON goes by itself.
+    let deep = (0..200).fold(json!([]), |inner, _| json!([{ "type": "blockquote", "content": inner }]));
+    let description = json!({ "type": "doc", "version": 1, "content": deep });
+    jira.site().add_to_do("one");
+    let key =
+        jira.site().add(IssueState { description, status: "To Do".to_owned(), ..IssueState::default() });
+    jira.site().add_to_do("three");
+    let tracker = jira.tracker();
+    let (log, _guard) = Log::kept();
+    for _ in 0..2 {
+        let found = tracker.candidates(Stage::Implementation).await.unwrap();
+        let summaries: Vec<_> = found.iter().map(|issue| issue.summary.as_str()).collect();
+        assert_eq!(summaries, ["one", "three"]);
+        assert_eq!(tracker.list().await.unwrap().len(), 2);
+    }
+    let told = log.text();
+    let warning = "issue `ACF-2` is left out, as it cannot be read: recursion limit exceeded";
+    assert_eq!(told.matches(warning).count(), 1, "{told}");
+    // A look at that very issue says what is wrong with it.
+    let error = tracker.issue(&key.into()).await.unwrap_err();
+    assert!(matches!(error, TrackerError::Other { .. }), "{error:?}");
 }

@@ -243,3 +243,14 @@ fn depth_is_limited() {
         assert!(to_markdown(&read).contains("words"));
     }
 }
+
+#[test]
+fn commands_in_a_table_are_shown_as_they_are() {
+    let table = "| | |\n|---|---|\n| gate | `make \\| tee log`, `grep 'a\\\\|b'`, `` echo `date` `` end |\n| run | x |\n";
+    let document = from_markdown(table);
+    let rows = document["content"][0]["content"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "{document}");
+    let cell = &rows[0]["content"][1]["content"][0]["content"];
+    let texts: Vec<_> = cell.as_array().unwrap().iter().filter_map(|text| text["text"].as_str()).collect();
+    assert_eq!(texts, ["make | tee log", ", ", "grep 'a\\|b'", ", ", "echo `date`", " end"]);
+}

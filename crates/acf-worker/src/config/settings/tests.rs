@@ -185,6 +185,17 @@ fn issues_and_code_may_be_on_different_hosts_and_each_sees_its_own_token_only() 
 }
 
 #[test]
+fn required_labels_are_compared_as_the_tracker_compares_labels() {
+    let required = |tracker: &[(&str, &str)]| {
+        let more = [("GIT_REPO_URL", "https://h.example/shop.git"), ("REQUIRED_LABELS", "Agent,bug")];
+        let labels = loaded(remote(tracker, &more)).rules.required_labels;
+        labels.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(required(&GITHUB), "agent bug");
+    assert_eq!(required(&JIRA), "Agent bug");
+}
+
+#[test]
 fn statuses_of_jira_can_have_other_names() {
     let named = [
         ("GIT_REPO_URL", "/srv/shop.git"),
