@@ -437,7 +437,8 @@ mod tests {
         let check =
             |&command: &&str| CheckResult { command: command.into(), exit_code: Some(0), duration_ms: 100 };
         let receipt = Receipt { gate: commands.iter().map(check).collect(), ..receipt() };
-        let table = receipt_table(&receipt, &landed_record(5), None);
+        let record = RunRecord { receipt: receipt.clone(), ..landed_record(5) };
+        let table = receipt_table(&receipt, &record, None);
         insta::assert_snapshot!(table, @r"
         | | |
         |---|---|

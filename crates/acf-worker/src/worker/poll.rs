@@ -545,7 +545,10 @@ mod tests {
 
         worker.pass_for(stubs::issue(), &CancellationToken::new()).await.unwrap_err();
 
-        assert_eq!(claims.released(), [None], "nothing is recorded of a run that never began");
+        let released = claims.released();
+        let [Some(RunRecord { outcome: Outcome::Interrupted, .. })] = &released[..] else {
+            panic!("a run that never began is no attempt: {released:?}")
+        };
         assert_eq!(tracker.now(), stubs::issue());
     }
 
