@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use acf_worker::assembly::{self, OpenTracker, Repository, StartError};
-use acf_worker::config::{self, Factory, Flags, Layers, Need, Problems, Settings, variables};
+use acf_worker::config::{self, AgentSettings, Factory, Flags, Layers, Need, Problems, Settings, variables};
 use anyhow::Context as _;
 use jiff::Timestamp;
 
@@ -44,7 +44,17 @@ impl Context {
     /// [`Problems`], all at once.
     pub fn settings(&self, need: Need) -> anyhow::Result<Settings> {
         let settings = told(config::load(&self.layers, need))?;
-        tell_warnings(&settings);
+        tell_warnings(&settings.warnings);
+        Ok(settings)
+    }
+
+    /// Reads what an agent needs without a worker.
+    ///
+    /// # Errors
+    /// [`Problems`], all at once.
+    pub fn agent(&self) -> anyhow::Result<AgentSettings> {
+        let settings = told(config::load_agent(&self.layers))?;
+        tell_warnings(&settings.warnings);
         Ok(settings)
     }
 
@@ -79,7 +89,7 @@ impl Context {
     /// As [`Context::runtime`].
     pub fn runtime_to_start(&self) -> anyhow::Result<(Factory, ProcessRuntime)> {
         let (factory, settings) = told(config::load_fleet(&self.layers))?;
-        tell_warnings(&settings);
+        tell_warnings(&settings.warnings);
         let runtime = self.runtime(&factory)?;
         Ok((factory, runtime))
     }
@@ -138,8 +148,8 @@ pub fn with_hint<T>(result: Result<T, StartError>) -> anyhow::Result<T> {
     }
 }
 
-fn tell_warnings(settings: &Settings) {
-    settings.warnings.iter().for_each(|warning| crate::ui::say(format!("warning: {warning}")));
+fn tell_warnings(warnings: &[String]) {
+    warnings.iter().for_each(|warning| crate::ui::say(format!("warning: {warning}")));
 }
 
 fn told<T>(result: Result<T, Problems>) -> anyhow::Result<T> {

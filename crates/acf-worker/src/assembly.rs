@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::agent::{self, Renewals, Roster};
 use crate::agent_user::{AgentHome, AgentUser, AgentUserError};
 use crate::clock::SystemClock;
-use crate::config::{self, AgentChoice, Allowance, Settings, TodoLocation, child_environment};
+use crate::config::{self, AgentChoice, AgentSettings, Allowance, Settings, TodoLocation, child_environment};
 use crate::events::EventFile;
 use crate::git::checkout::{Author, checkouts_dir, remove_abandoned};
 use crate::git::claims::GitClaims;
@@ -211,29 +211,21 @@ pub fn open_hosting(settings: &Settings, repository: &Repository) -> Result<Host
     Ok(Hosting { pull_requests, pages })
 }
 
-/// Makes the agent that is configured, and checks that its program is there.
-fn open_agent(
-    settings: &Settings,
-    environment: &BTreeMap<String, String>,
-) -> Result<Arc<dyn Agent>, StartError> {
-    make_agent(settings.agent.as_ref().ok_or(StartError::NoAgent)?, environment)
-}
-
 /// Makes all agents that are configured, and checks that their programs are there.
 fn open_agents(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
     clock: Arc<dyn Clock>,
 ) -> Result<Roster, StartError> {
-    let first = open_agent(settings, environment)?;
+    let first = make_agent(settings.agent.as_ref().ok_or(StartError::NoAgent)?, environment)?;
     let others = settings.fallbacks.iter().map(|choice| make_agent(choice, environment));
     Ok(Roster::new(first, others.collect::<Result<_, _>>()?, clock))
 }
 
 /// Reads acf's own table of prices, and the operator's over it.
-fn open_prices(settings: &Settings) -> Result<Prices, StartError> {
+fn open_prices(allowance: &Allowance) -> Result<Prices, StartError> {
     let own = Prices::parse(PRICES)?;
-    let Some(path) = &settings.allowance.prices_file else { return Ok(own) };
+    let Some(path) = &allowance.prices_file else { return Ok(own) };
     let text = std::fs::read_to_string(path)
         .map_err(|cause| StartError::Machine { attempt: "cannot read AGENT_PRICES_FILE", cause })?;
     Ok(own.overridden_by(Prices::parse(&text)?))
@@ -253,13 +245,6 @@ fn make_agent(
 fn own_guard() -> Result<Guard, StartError> {
     Guard::this_program()
         .map_err(|cause| StartError::Machine { attempt: "cannot find acf's own program", cause })
-}
-
-fn agent_environment(
-    settings: &Settings,
-    environment: &BTreeMap<String, String>,
-) -> Vec<(OsString, OsString)> {
-    as_os(&child_environment::for_agent(environment, &settings.mask))
 }
 
 fn as_os(environment: &BTreeMap<String, String>) -> Vec<(OsString, OsString)> {
@@ -378,14 +363,17 @@ impl AgentAlone {
     /// Makes the agent that is configured.
     ///
     /// # Errors
-    /// [`StartError::NoAgent`], [`StartError::Agent`].
-    pub fn open(settings: &Settings, environment: &BTreeMap<String, String>) -> Result<Self, StartError> {
+    /// [`StartError::Agent`], [`StartError::Prices`].
+    pub fn open(
+        settings: &AgentSettings,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, StartError> {
         Ok(Self {
-            agent: open_agent(settings, environment)?,
+            agent: make_agent(&settings.agent, environment)?,
             guard: own_guard()?,
-            env: agent_environment(settings, environment),
+            env: as_os(&child_environment::for_agent(environment, &settings.mask)),
             allowance: settings.allowance.clone(),
-            prices: open_prices(settings)?,
+            prices: open_prices(&settings.allowance)?,
         })
     }
 
@@ -486,7 +474,7 @@ pub async fn assemble(
 ) -> Result<ReadyWorker, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let roster = Arc::new(open_agents(settings, environment, clock.clone())?);
-    let prices = Arc::new(open_prices(settings)?);
+    let prices = Arc::new(open_prices(&settings.allowance)?);
     let user = settings.allowance.user.as_deref().map(AgentUser::named).transpose()?;
     let repository_settings = settings.repository.as_ref().ok_or(StartError::NoRepository)?;
     let id = settings.worker.id.clone().unwrap_or_else(new_worker_id);

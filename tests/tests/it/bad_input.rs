@@ -411,19 +411,18 @@ mod todo_files {
     }
 
     #[test]
-    fn a_remote_that_takes_no_change_of_the_file_ends_the_worker_and_leaves_no_claim() {
+    fn a_remote_that_takes_no_change_of_the_file_leaves_no_claim_and_is_not_asked_for_ever() {
         let sandbox = Sandbox::builder().todo_in_repository("- [ ] a\n").build();
         hook(&sandbox, "update", "[ \"$1\" != refs/heads/main ] || { echo frozen; exit 1; }");
         let factory = Factory::of(sandbox).with("PROJECT", "git:TODO.md");
-        for _ in 0..2 {
-            let told = factory.drain().refused(1);
-            assert_says(
-                &told,
-                &["the worker cannot go on", "the remote refuses the change of TODO.md on main"],
-            );
-            assert_says(&told, &["released issue `TODO-1`: nothing was changed in the tracker"]);
-            assert_eq!(factory.claims(), [""; 0]);
-        }
+        let told = factory.drain().done().stderr;
+        assert_says(&told, &["the remote refuses the change of TODO.md on main"]);
+        assert_says(&told, &["issue `TODO-1` cannot be changed at all; a person has to look at it"]);
+        assert_eq!(factory.claims(), [""; 0]);
+        let kinds: Vec<_> = factory.runs("TODO-1").iter().map(|run| run["kind"].clone()).collect();
+        assert_eq!(kinds, ["tracker_refused"; 3], "no agent was run");
+        let told = factory.drain().done().stderr;
+        assert_says(&told, &["1 × not to be tried again before"]);
     }
 
     #[test]

@@ -202,14 +202,15 @@ mod settings {
         let factory = Factory::with_todo("").with("GIT_TOKEN", "canary-1").with("JIRA_TOKEN", "canary-2");
         let factory = factory.with("GIT_REPO_URL", "https://ann:canary-3@example.invalid/x.git");
         for args in [&["config"][..], &["config", "--json"], &["--project", "other.md", "config"]] {
-            let told = factory.acf(args).done();
+            let told = factory.acf(args);
+            assert_eq!(told.code, Some(2), "two passwords for one repository: {}", told.stderr);
             assert_says(
                 &told.stdout,
                 &["GIT_TOKEN", "***", "https://", "example.invalid/x.git", "the environment"],
             );
             assert!(!told.stdout.contains("canary") && !told.stderr.contains("canary"), "{told:?}");
         }
-        let told = factory.acf(&["--project", "other.md", "config"]).done().stdout;
+        let told = factory.acf(&["--project", "other.md", "config"]).stdout;
         assert_says(&told, &["other.md", "--project"]);
     }
 
@@ -412,4 +413,27 @@ mod workers {
         factory.acf(&["stop", "--all"]).done();
         assert_eq!(factory.left_running(), NOTHING);
     }
+}
+
+#[test]
+fn an_agent_by_itself_needs_neither_tracker_nor_repository() {
+    let factory = Factory::with_todo("").without("TASK_MANAGER").without("PROJECT").without("GIT_REPO_URL");
+    for (name, arguments) in [("acf", &["agent", "init"][..]), ("agent", &["init"])] {
+        let said = factory.called(name, arguments).done();
+        assert!(said.stderr.contains("agent script is ready"), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn config_is_shown_with_what_is_wrong_with_it() {
+    let factory = Factory::with_todo("").with("MAX_ATTEMPTS", "many").with("FACTORY_ENV_FILE", "/nowhere");
+    for arguments in [&["config"][..], &["config", "--json"]] {
+        let said = factory.acf(arguments);
+        assert_eq!(said.code, Some(2), "{}", said.stderr);
+        assert!(said.stdout.contains("MAX_ATTEMPTS") && said.stdout.contains("many"), "{}", said.stdout);
+        for wrong in ["MAX_ATTEMPTS", "/nowhere"] {
+            assert!(said.stderr.contains(wrong), "{wrong}: {}", said.stderr);
+        }
+    }
+    Factory::with_todo("").without("PROJECT").acf(&["config"]).done();
 }

@@ -5,7 +5,6 @@ use std::io::{self, Read as _};
 
 use acf_core::agent::AgentOutcome;
 use acf_worker::assembly;
-use acf_worker::config::Need;
 use acf_worker::signals;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +19,7 @@ use crate::ui::{Out, say};
 /// # Errors
 /// When the agent cannot be had, the guard does not work, or standard input holds no prompt.
 pub async fn run(command: &AgentCommand, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
-    let settings = context.settings(Need::Agent)?;
+    let settings = context.agent()?;
     let agent = with_hint(assembly::AgentAlone::open(&settings, context.environment()))?;
     match command {
         AgentCommand::Init => {
@@ -41,7 +40,7 @@ pub async fn run(command: &AgentCommand, context: &Context, out: &mut Out) -> an
             };
             let directory = std::env::current_dir().context("cannot find the current directory")?;
             let stop = CancellationToken::new();
-            signals::install(stop.clone(), settings.worker.stop_grace, String::new())
+            signals::install(stop.clone(), settings.stop_grace, String::new())
                 .context("cannot handle signals")?;
             let outcome = with_hint(agent.run(&prompt, &directory, &stop, &mut log).await)?;
             closed?;

@@ -10,10 +10,11 @@ use crate::ui::{Out, Table, one_line};
 /// How wide a value may be in the table.
 const VALUE_WIDTH: usize = 44;
 
-/// Prints every setting with its source, secrets masked; or the reference of all of them.
+/// Prints every setting with its source, secrets masked; or the reference of all of them. What is wrong with them is
+/// said after that.
 ///
 /// # Errors
-/// When it cannot be printed.
+/// When it cannot be printed, and [`config::Problems`] where a value cannot be used.
 pub fn run(args: &ConfigArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     if args.reference {
         out.line(config::reference())?;
@@ -22,6 +23,7 @@ pub fn run(args: &ConfigArgs, context: &Context, out: &mut Out) -> anyhow::Resul
     let entries = config::report(context.layers());
     if args.output.json {
         out.json(&entries)?;
+        config::check(context.layers())?;
         return Ok(Exit::Done);
     }
     let mut table = Table::new(["setting", "value", "from"]);
@@ -30,5 +32,6 @@ pub fn run(args: &ConfigArgs, context: &Context, out: &mut Out) -> anyhow::Resul
         table.row([entry.name.to_owned(), value, entry.origin.clone()]);
     }
     out.line(table.render())?;
+    config::check(context.layers())?;
     Ok(Exit::Done)
 }

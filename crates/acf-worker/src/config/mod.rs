@@ -43,8 +43,8 @@ pub use reference::reference;
 pub use report::{Entry, report};
 pub use repository::{Author, Repository};
 pub use settings::{
-    Allowance, Factory, Need, Prompts, RuntimeChoice, Settings, WorkerSettings, load, load_factory,
-    load_fleet,
+    AgentSettings, Allowance, Factory, Need, Prompts, RuntimeChoice, Settings, WorkerSettings, check, load,
+    load_agent, load_factory, load_fleet,
 };
 pub use sources::{CONFIG_FILE, Flags, Found, Layers, Origin};
 pub use tracker::{Todo, TodoLocation, Tracker};

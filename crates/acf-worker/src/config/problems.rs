@@ -71,6 +71,12 @@ impl Problems {
         &self.problems
     }
 
+    /// Returns the problems without what is only missing; `None` where nothing else is wrong.
+    pub(super) fn of_values_only(mut self) -> Option<Self> {
+        self.problems.retain(|problem| problem.kind == ProblemKind::Wrong);
+        (!self.problems.is_empty()).then_some(self)
+    }
+
     /// Returns what a person can do next.
     #[must_use]
     pub fn hint(&self) -> &'static str {

@@ -33,12 +33,25 @@ use super::variables::{
 pub enum Need {
     /// A tracker, and whatever that itself needs.
     Tracker,
-    /// A tracker and an agent.
-    Agent,
     /// A tracker and a repository.
     Repository,
     /// Everything that a worker needs: a tracker, a repository and an agent.
     Worker,
+}
+
+/// What an agent runs by that no worker has started.
+#[derive(Clone, Debug)]
+pub struct AgentSettings {
+    /// Which agent.
+    pub agent: AgentChoice,
+    /// What it may use.
+    pub allowance: Allowance,
+    /// How long it may take to end when it is told to.
+    pub stop_grace: Duration,
+    /// Hides every secret value that is known.
+    pub mask: Mask,
+    /// What people should know though it is no problem.
+    pub warnings: Vec<String>,
 }
 
 /// What a worker, or a command about issues and runs, acts by.
@@ -171,6 +184,36 @@ pub fn load_factory(layers: &Layers) -> Result<Factory, Problems> {
     reader.finish(factory, None)
 }
 
+/// Checks that whatever is set can be used; what is missing depends on the command.
+///
+/// # Errors
+/// [`Problems`], with everything that cannot be used.
+pub fn check(layers: &Layers) -> Result<(), Problems> {
+    match load(layers, Need::Tracker) {
+        Err(problems) => problems.of_values_only().map_or(Ok(()), Err),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Reads what an agent needs without a worker: no tracker, no repository.
+///
+/// # Errors
+/// [`Problems`], with everything that is missing or cannot be used.
+pub fn load_agent(layers: &Layers) -> Result<AgentSettings, Problems> {
+    let mut reader = Reader::new(layers);
+    let agent = agents::read(&mut reader, true).into_iter().next();
+    let allowance = allowance(&mut reader);
+    let worker = worker(&mut reader);
+    let settings = agent.zip(worker).map(|(agent, worker)| AgentSettings {
+        agent,
+        allowance,
+        stop_grace: worker.stop_grace,
+        mask: reader.mask(),
+        warnings: reader.warnings(),
+    });
+    reader.finish(settings, None)
+}
+
 /// Reads what a command needs that starts workers: their settings, and where they run.
 ///
 /// # Errors
@@ -204,7 +247,7 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
     let wanted = Wanted { needed: needs_repository, holds_tracker: in_repository, default_url };
     let repository = Repository::read(reader, wanted, &access);
     let pull_requests = repository.as_ref().and_then(|repository| pull_requests(repository, &access));
-    let mut agents = agents::read(reader, matches!(need, Need::Agent | Need::Worker)).into_iter();
+    let mut agents = agents::read(reader, need == Need::Worker).into_iter();
     let allowance = allowance(reader);
     let rules = rules(reader, tracker.as_ref());
     let daily_budget_usd = reader.dollars(&FACTORY_BUDGET_USD_PER_DAY);
