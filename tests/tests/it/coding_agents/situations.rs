@@ -139,7 +139,7 @@ fn has_no_quota() -> Situation {
 
 fn finds_nobody() -> Situation {
     let situation = Situation::new("no connection", Conduct::default()).with("AGENT_TIMEOUT", "45s");
-    Situation { is_gone: true, ..situation.impatient() }
+    Situation { is_gone: true, ..situation }
 }
 
 fn may_take_one_turn() -> Situation {
