@@ -92,10 +92,10 @@ impl GitBench {
         if let Round::Fix(feedback) = round {
             self.rounds += 1;
             self.receipt.fix_rounds = self.rounds;
-            self.conflicts = match feedback {
-                Feedback::Conflict { files } => files.clone(),
-                Feedback::Gate { .. } | Feedback::Unpublishable { .. } => Vec::new(),
-            };
+            // Other feedback says nothing of them: what was not resolved then is still to be resolved.
+            if let Feedback::Conflict { files } = feedback {
+                self.conflicts.clone_from(files);
+            }
         }
         if let Round::First | Round::Fix(_) = round {
             self.last_round = round.clone();
