@@ -4,14 +4,15 @@
 //! remote, and a worker everything.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use acf_core::mask::Mask;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::sources::{Found, Layers, Origin};
 use super::tracker::Tracker;
-use super::variables::{self, FACTORY_ENV_FILE, Kind};
+use super::variables::{self, ACF_MASKED, AGENT_ENV, FACTORY_ENV_FILE, Kind};
 
 /// Variables that begin like this belong to acf, its trackers, its remote or its cloud.
 pub(super) const PREFIXES: [&str; 9] =
@@ -85,7 +86,30 @@ pub fn for_worker(layers: &Layers) -> BTreeMap<String, String> {
             environment.insert(variable.name.to_owned(), independent_of_place(layers, variable.kind, found));
         }
     }
+    // What its agent gets may stand in the env file, too.
+    for name in layers.lookup(&AGENT_ENV).found.iter().flat_map(|found| found.value.split(',')) {
+        if let Some(value) = layers.value(name.trim()) {
+            environment.insert(name.trim().to_owned(), value);
+        }
+    }
+    let masked = secrets_unknown_to(&environment, layers);
+    if !masked.is_empty() {
+        let list = serde_json::to_string(&masked).expect("a list holds nothing but texts");
+        environment.insert(ACF_MASKED.name.to_owned(), list);
+    }
     environment
+}
+
+/// Returns the secrets of the layers that nobody could tell from the environment alone: those that belong
+/// to other programs, and those that do not count.
+fn secrets_unknown_to(environment: &BTreeMap<String, String>, layers: &Layers) -> Vec<(String, String)> {
+    let mut environment = environment.clone();
+    environment.remove(ACF_MASKED.name);
+    let pair = |(name, secret): (String, SecretString)| (name, secret.expose_secret().to_owned());
+    let known: Vec<_> = Layers::of_environment(environment).secrets().into_iter().map(pair).collect();
+    let all = layers.secrets().into_iter().filter(|(name, _)| name != ACF_MASKED.name).map(pair);
+    let unknown: BTreeSet<_> = all.filter(|secret| !known.contains(secret)).collect();
+    unknown.into_iter().collect()
 }
 
 fn independent_of_place(layers: &Layers, kind: Kind, found: Found) -> String {
@@ -125,8 +149,6 @@ fn program_line(layers: &Layers, found: Found) -> String {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::SecretString;
-
     use super::*;
     use crate::config::sources::tests::Place;
     use crate::config::variables::{ALL, FOREIGN, PROJECT};
@@ -249,6 +271,34 @@ mod tests {
                 ("PROJECT", &at("TODO.md")),
             ])
         );
+    }
+
+    #[test]
+    fn a_worker_masks_what_whoever_starts_it_masks() {
+        let (layers, _directory) = Place::new(&[("GIT_TOKEN", "hunter22"), ("GIT_REPO_URL", "https://h/r")])
+            .env_file(
+                "AWS_SECRET_ACCESS_KEY=cloudy-key\nGITHUB_TOKEN=ghp-of-another\nGIT_TOKEN=an-old-token\n\
+                 GIT_REPO_URL=https://ann:in-an-address@h/r\nJIRA_TOKEN=known-anyway\n",
+            )
+            .layers_and_directory();
+        let environment = for_worker(&layers);
+        let everything = "hunter22 cloudy-key ghp-of-another an-old-token in-an-address known-anyway";
+        let worker = Layers::of_environment(environment.clone());
+        assert_eq!(worker.mask().apply(everything), "*** *** *** *** *** ***");
+        assert_eq!(worker.mask().named_in(b"a cloudy-key"), Some("AWS_SECRET_ACCESS_KEY"));
+        assert!(!environment.contains_key("AWS_SECRET_ACCESS_KEY"), "it is nothing to act by");
+        assert!(!environment["ACF_MASKED"].contains("known-anyway"), "{}", environment["ACF_MASKED"]);
+        assert_eq!(for_worker(&worker), environment, "it could start one itself");
+    }
+
+    #[test]
+    fn a_workers_agent_gets_what_the_env_file_has_for_it() {
+        let (layers, _directory) = Place::new(&[("AGENT_ENV", "NPM_TOKEN, MISSING")])
+            .env_file("NPM_TOKEN=for-the-agent\nOTHER=x\n")
+            .layers_and_directory();
+        let environment = for_worker(&layers);
+        assert_eq!(environment.get("NPM_TOKEN").map(String::as_str), Some("for-the-agent"));
+        assert_eq!(environment.get("OTHER"), None);
     }
 
     #[test]
