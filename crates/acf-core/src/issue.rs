@@ -210,6 +210,10 @@ pub mod label {
     pub const IN_REVIEW: &str = "in-review";
     /// Every attempt failed; taken again once a person removes the label.
     pub const BLOCKED: &str = "acf-blocked";
+
+    /// All of them.
+    pub const ALL: [&str; 7] =
+        [NEEDS_PLAN, SKIP_PLAN, PLAN_APPROVED, NEEDS_BRANCH, SKIP_BRANCH, IN_REVIEW, BLOCKED];
 }
 
 /// A unit of work in a tracker, as last read.

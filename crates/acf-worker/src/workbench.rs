@@ -239,7 +239,7 @@ struct GitBench {
     work: Option<CommitId>,
     /// What the work changes.
     paths: BTreeSet<String>,
-    /// The files whose conflict markers the agent was asked to resolve, until it has.
+    /// The files that git, and not the agent, wrote conflict markers into, until none of them has any left.
     conflicts: Vec<String>,
     /// Whether the agent's directory holds the work as it was last rebased.
     directory_is_current: bool,
@@ -301,8 +301,8 @@ impl GitBench {
     }
 
     /// Puts interrupted work of an earlier run into the checkout, where it still applies.
-    async fn take_up_wip(&self) -> bool {
-        let Some(wip) = &self.job.wip else { return false };
+    async fn take_up_wip(&mut self) -> bool {
+        let Some(wip) = self.job.wip.clone() else { return false };
         if self.with.mirror.bring(&[wip.as_str()]).await.is_err() {
             return false;
         }
@@ -312,10 +312,21 @@ impl GitBench {
             return false;
         }
         let base = self.checkout.base();
-        match self.checkout.merge(&CommitId::new(wip.as_str()), &base).await {
-            Ok(Merged::Clean(tree)) => self.checkout.set(&tree, base).await.is_ok(),
-            Ok(Merged::Conflict { .. }) | Err(_) => false,
+        let Ok(Merged::Clean(tree)) = self.checkout.merge(&CommitId::new(wip.as_str()), &base).await else {
+            return false;
+        };
+        let is_there = self.checkout.set(&tree, base.clone()).await.is_ok();
+        if is_there && let Ok(changes) = self.checkout.changes(base.as_str(), &tree).await {
+            // The earlier run may have been interrupted before its agent had resolved them.
+            self.conflicts = changes.paths;
+            self.forget_resolved_conflicts();
         }
+        is_there
+    }
+
+    fn forget_resolved_conflicts(&mut self) {
+        let tree = self.checkout.tree();
+        self.conflicts.retain(|path| has_markers(&tree, path));
     }
 
     async fn run_checks(
@@ -381,10 +392,10 @@ impl GitBench {
                 "it changes `{path}`, by which this repository's work is checked; only people do that"
             )));
         }
-        if let Some(path) = self.conflicts.iter().find(|path| has_markers(&self.checkout.tree(), path)) {
+        self.forget_resolved_conflicts();
+        if let Some(path) = self.conflicts.first() {
             return Ok(Collected::Unpublishable(format!("there still are conflict markers in `{path}`")));
         }
-        self.conflicts.clear();
         if let Some(leak) = self.checkout.leak(&snapshot, &self.with.mask).await? {
             return Ok(Collected::Unpublishable(leak.to_string()));
         }
@@ -564,9 +575,10 @@ fn parse_policy(text: Option<&str>) -> Result<Policy, Failure> {
     })
 }
 
-/// Tells whether a file has a line that git writes at the start of a conflict.
+/// Tells whether a file has a line that git writes at the start or at the end of a conflict.
 fn has_markers(root: &Path, path: &str) -> bool {
-    plain_file::read(root, path).is_some_and(|text| text.lines().any(|line| line.starts_with("<<<<<<< ")))
+    let is_marker = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+    plain_file::read(root, path).is_some_and(|text| text.lines().any(is_marker))
 }
 
 fn broken(attempt: &str, error: &dyn std::error::Error) -> Failure {

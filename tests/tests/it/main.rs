@@ -7,6 +7,7 @@ mod chaos;
 mod checkout;
 mod claims;
 mod coding_agents;
+mod conflicts;
 mod demo;
 mod explorer;
 mod factories;

@@ -549,20 +549,6 @@ mod the_gate {
     }
 
     #[test]
-    fn is_not_reached_by_work_whose_conflicts_nobody_resolved() {
-        // The trunk moves in the same line, and the fix rounds change something else.
-        let move_trunk = "@sh git clone -q \"$REMOTE\" ../c && cd ../c && echo other > a.txt && git add -A && \
-            git -c user.name=n -c user.email=e commit -qm other && git push -q";
-        let factory = told(&[&["@write a.txt mine", move_trunk, "@fix append b.txt more"]]);
-        let url = factory.sandbox().remote_url();
-        let factory = factory.with("REMOTE", url).with("MAX_ATTEMPTS", "1");
-        factory.drain().done();
-        let (kind, reason) = factory.failure("TODO-1");
-        assert_eq!((&*kind, &*reason), ("unpublishable", "there still are conflict markers in `a.txt`"));
-        assert_eq!(factory.sandbox().file_at("main", "a.txt").as_deref(), Some("other\n"));
-    }
-
-    #[test]
     fn is_not_passed_by_files_that_are_ignored() {
         assert_not_passed("test -e build/ok", &["@write a.txt A", "@write build/ok x"]);
         assert_not_passed("test -e my.local", &["@write a.txt A", "@write my.local x"]);

@@ -77,24 +77,57 @@ fn no_secret_comes_out_whichever_step_of_a_run_fails() {
     }
 }
 
+/// Who runs a worker that knows secrets by its env file only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Foreground,
+    Detached,
+}
+
 #[test]
-fn secrets_of_an_env_file_are_kept_by_detached_workers_too() {
-    const CLOUD: &str = "canary-of-a-cloud-3c4d5e6f";
-    let factory = Factory::with_todo("- [ ] a\n  @sh printf %s \"$TOLD\" | rev > leak.txt\n")
-        .with("TOLD", CLOUD.chars().rev().collect::<String>())
-        .with("MAX_ATTEMPTS", "1");
-    let env_file = factory.sandbox().root().join("factory.env");
-    fs::write(&env_file, format!("AWS_SECRET_ACCESS_KEY={CLOUD}\n")).unwrap();
-    let factory = factory.with("FACTORY_ENV_FILE", env_file.to_str().unwrap());
-    factory.acf(&["workers", "1"]).done();
-    let run = factory.waits_for("a run", || factory.runs("TODO-1").pop());
-    factory.acf(&["stop", "--all"]).done();
-    assert_eq!(run["kind"], "unpublishable", "{run:#}");
-    fs::remove_file(env_file).unwrap();
-    let mut places = Canaries::new(&[CLOUD]).on_disk(factory.sandbox());
-    // What was found there was found in the objects of this machine's own mirror, which nobody pushes.
-    places.retain(|place| !place.contains("/work/mirrors/"));
-    assert_eq!(places, [""; 0]);
+fn no_secret_of_an_env_file_comes_out_of_a_worker_wherever_it_runs() {
+    const CLOUD: &str = "canary-of-the-cloud-7e6d5c4b";
+    const OTHER: &str = "ghp_canaryOfAnotherProgram3f2e";
+    let canaries = Canaries::new(&[CLOUD, OTHER]);
+    // The search does not reach it there.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let env_file = elsewhere.path().join("e.env");
+    fs::write(&env_file, format!("AWS_SECRET_ACCESS_KEY={CLOUD}\nGITHUB_TOKEN={OTHER}\n")).unwrap();
+    let env_file = env_file.to_str().unwrap();
+    for by in [By::Foreground, By::Detached] {
+        let factory = Factory::with_todo("- [ ] a\n- [ ] b\n")
+            .agent(&format!(
+                "cat {env_file}; env; cut -d= -f2 {env_file} > a.txt; case $prompt in *TODO-2*) rm a.txt; echo b > b.txt ;; esac"
+            ))
+            .with("ACF_LOG", "debug")
+            .with("MAX_ATTEMPTS", "1");
+        let watch = canaries.watch_command_lines();
+        let said = match by {
+            By::Foreground => {
+                factory.acf(&["--env-file", env_file, "worker", "--exit-when-idle"]).done().stderr
+            }
+            By::Detached => {
+                let started = factory.acf(&["--env-file", env_file, "workers", "1"]).done().stdout;
+                let id = started.split_whitespace().find(|word| word.starts_with("w-")).unwrap();
+                factory.waits_for("both runs", || {
+                    let todo = factory.sandbox().todo_text();
+                    (todo.contains("acf-blocked") && todo.contains("- [x] b")).then_some(())
+                });
+                factory.acf(&["stop", "--all"]).done();
+                factory.acf(&["logs", id]).done().stdout
+            }
+        };
+        assert_eq!(watch.ended(), [""; 0], "{by:?}: command lines");
+        assert_eq!(canaries.in_text(said.as_bytes()), [""; 0], "{by:?}: {said}");
+        let mut places = canaries.on_disk(factory.sandbox());
+        // The snapshot that was searched is there until git's own tidying.
+        places.retain(|place| !place.contains("/work/mirrors/"));
+        assert_eq!(places, [""; 0], "{by:?}: on disk");
+        assert!(said.contains("AWS_SECRET_ACCESS_KEY=***"), "{by:?}: the agent found nothing: {said}");
+        let (kind, reason) = factory.failure("TODO-1");
+        assert_eq!(kind, "unpublishable", "{by:?}: {reason}");
+        assert_eq!(factory.runs("TODO-2")[0]["outcome"], "landed", "{by:?}");
+    }
 }
 
 #[test]

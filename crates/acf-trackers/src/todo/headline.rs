@@ -5,10 +5,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::ops::Range;
 
 use acf_core::issue::{Status, label};
 use acf_core::tracker::TrackerError;
+
+use super::labels::{self, without_labels};
 
 /// The marks that acf writes. In Review has none of its own: it is `>` and the label `in-review`.
 const MARKS: [(char, Status); 6] = [
@@ -62,11 +63,11 @@ impl<'a> Headline<'a> {
     }
 
     pub(super) fn labels(&self) -> BTreeSet<String> {
-        labels(&self.body).map(|(_, label)| label.to_owned()).collect()
+        labels::of(&self.body).into_iter().map(str::to_owned).collect()
     }
 
     fn has_label(&self, wanted: &str) -> bool {
-        labels(&self.body).any(|(_, label)| label == wanted)
+        labels::of(&self.body).contains(labels::canonical(wanted))
     }
 
     pub(super) fn status(&self) -> Status {
@@ -113,7 +114,7 @@ impl<'a> Headline<'a> {
     /// # Errors
     /// [`TrackerError::Impossible`] for a text that would not be read back as a label.
     pub(super) fn add_label(&mut self, label: &str) -> Result<(), TrackerError> {
-        if !is_label(label) {
+        if !labels::is_label(label) {
             return Err(TrackerError::Impossible(format!(
                 "{label:?} cannot be a label in a TODO file: letters, digits and `.`, `_`, `/`, `-` can"
             )));
@@ -130,6 +131,7 @@ impl<'a> Headline<'a> {
         if !self.has_label(unwanted) {
             return;
         }
+        let unwanted = labels::canonical(unwanted);
         let mut body = without_labels(&self.body, |label| label == unwanted).into_owned();
         // `- [ ] [bug], later` must not become `- [ ], later`, which is no check box.
         if !body.is_empty() && !body.starts_with([' ', '\t']) {
@@ -143,63 +145,6 @@ impl fmt::Display for Headline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}]{}", self.lead, self.mark, self.body)
     }
-}
-
-fn is_label(text: &str) -> bool {
-    let has_letter = text.contains(|c: char| c.is_ascii_alphabetic());
-    has_letter && text.chars().all(is_label_char)
-}
-
-/// Finds the labels: where each stands, brackets included, and its name.
-///
-/// A bracketed word is a label only if it stands alone; `[text](link)`, `[text][link]`, `[text]: link`
-/// and the `a[i]` of program text are none.
-fn labels(body: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
-    body.match_indices('[').filter_map(|(start, _)| {
-        let inside = &body[start + 1..];
-        let length = inside.find(|c: char| !is_label_char(c)).unwrap_or(inside.len());
-        let (name, rest) = inside.split_at(length);
-        let rest = rest.strip_prefix(']')?;
-        let stands_apart = body[..start].ends_with(char::is_whitespace)
-            && !rest.starts_with(['(', '[', ':'])
-            && !rest.starts_with(char::is_alphanumeric);
-        (stands_apart && is_label(name)).then_some((start..start + length + 2, name))
-    })
-}
-
-fn is_label_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '-')
-}
-
-/// Cuts labels out, each with the space before it.
-///
-/// What follows a label may follow any other, and an open bracket is kept apart from what would close
-/// it, so that cutting one never makes or unmakes another, and the summary is the same before and after.
-fn without_labels(body: &str, unwanted: impl Fn(&str) -> bool) -> Cow<'_, str> {
-    let mut kept = String::new();
-    let mut kept_up_to = 0;
-    // Whether `kept` ends with the beginning of a label: `[`, or `[bu`.
-    let mut is_open = false;
-    for (place, label) in labels(body) {
-        if unwanted(label) {
-            let before = body[kept_up_to..place.start].trim_end();
-            let before_name = before.trim_end_matches(is_label_char);
-            is_open = if before_name.is_empty() { is_open } else { before_name.ends_with('[') };
-            kept.push_str(before);
-            kept_up_to = place.end;
-            // `[a [bug]]` must not become `[a]`, which is a label.
-            let goes_on_with_name = body[kept_up_to..].starts_with(|c| c == ']' || is_label_char(c));
-            if is_open && goes_on_with_name {
-                kept.push(' ');
-                is_open = false;
-            }
-        }
-    }
-    if kept_up_to == 0 {
-        return Cow::Borrowed(body);
-    }
-    kept.push_str(&body[kept_up_to..]);
-    Cow::Owned(kept)
 }
 
 #[cfg(test)]
@@ -271,8 +216,29 @@ mod tests {
             labels_of("- [ ] [bug] Fix it [needs-plan] [v1.2/x_y]."),
             ["bug", "needs-plan", "v1.2/x_y"]
         );
+        for (line, labels) in [
+            ("- [ ] x [needs-plan][urgent]", vec!["needs-plan", "urgent"]),
+            ("- [ ] x [needs-plan, urgent,v2] ", vec!["needs-plan", "urgent", "v2"]),
+            ("- [ ] b[needs-plan]", vec!["needs-plan"]),
+            ("- [ ] b[needs-plan][a] [c,d]", vec!["a", "c", "d", "needs-plan"]),
+            ("- [ ] see [docs](x)[needs-plan]", vec!["needs-plan"]),
+            ("- [ ] set a[i][needs-plan]", vec!["needs-plan"]),
+            ("- [ ] x [Needs-Plan] [BUG]", vec!["BUG", "needs-plan"]),
+            ("- [ ] x [bug],[needs-plan]", vec!["bug", "needs-plan"]),
+        ] {
+            assert_eq!(labels_of(line), labels, "{line}");
+        }
         for line in [
             "- [ ] see [docs](http://x)",
+            "- [ ] see [docs][manual] again",
+            "- [ ] swap [a, b] in place",
+            "- [ ] x[needs-plan] and more",
+            "- [ ] say `[needs-plan]`",
+            "- [ ] say \\[needs-plan]",
+            "- [ ] x [needs-plan](http://x)",
+            "- [ ] [a,]",
+            "- [ ] [a, b c]",
+            "- [ ] [ a]",
             "- [ ] see [docs][1]",
             "- [ ] [docs]: x",
             "- [ ] a[i] b",
@@ -292,6 +258,9 @@ mod tests {
     #[test]
     fn the_summary_leaves_mark_and_labels_out() {
         assert_eq!(headline("- [ ]  [bug] Fix  it [needs-plan], now [x] ").summary(), "Fix  it, now");
+        for line in ["- [ ] x [needs-plan][urgent]", "- [ ] x[needs-plan]", "- [ ] x [needs-plan, urgent]"] {
+            assert_eq!(headline(line).summary(), "x");
+        }
         assert_eq!(headline("- [ ]  [bug] Fix it [x] ").text(), "[bug] Fix it [x]");
         assert_eq!(headline(r#"- [ ] "$(rm)" 🦀 `a` [ab](c)"#).summary(), r#""$(rm)" 🦀 `a` [ab](c)"#);
     }
@@ -359,6 +328,12 @@ mod tests {
             ("- [ ] [ [bug]-a]", "- [ ] [ -a]"),
             ("- [ ] [a [bug] [x].]", "- [ ] [a [x].]"),
             ("- [ ] [a [bug] b]", "- [ ] [a b]"),
+            ("- [ ] a [x][bug][y]", "- [ ] a [x] [y]"),
+            ("- [ ] a [bug][y] ", "- [ ] a [y] "),
+            ("- [ ] a [x, bug,y]", "- [ ] a [x, y]"),
+            ("- [ ] [a, [bug] b]", "- [ ] [a,   b]"),
+            ("- [ ] [a, [bug].b]", "- [ ] [a,  .b]"),
+            ("- [ ] [a [bug], b]", "- [ ] [a , b]"),
             ("- [ ] [a [bug]", "- [ ] [a"),
         ] {
             let mut edited = headline(line);
@@ -369,6 +344,18 @@ mod tests {
             assert_eq!(headline(&edited.to_string()).summary(), summary);
             assert_eq!(headline(&edited.to_string()).labels(), labels);
         }
+    }
+
+    #[test]
+    fn acfs_own_labels_are_the_same_in_any_case() {
+        let mut line = headline("- [>] a [Needs-Plan, urgent][IN-REVIEW]");
+        assert_eq!(line.status(), Status::InReview);
+        line.add_label("needs-plan").unwrap();
+        assert_eq!(line.to_string(), "- [>] a [Needs-Plan, urgent][IN-REVIEW]");
+        line.set_status(&Status::InProgress).unwrap();
+        assert_eq!(line.to_string(), "- [>] a [Needs-Plan, urgent]");
+        line.remove_label("needs-plan");
+        assert_eq!(line.to_string(), "- [>] a [urgent]");
     }
 
     #[test]

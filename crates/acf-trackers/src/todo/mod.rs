@@ -20,6 +20,7 @@ mod block;
 mod document;
 mod file;
 mod headline;
+mod labels;
 mod local_file;
 mod note;
 #[cfg(test)]

@@ -4,14 +4,15 @@
 //! remote, and a worker everything.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use acf_core::mask::Mask;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::sources::{Found, Layers, Origin};
 use super::tracker::Tracker;
-use super::variables::{self, AGENT_ENV, FACTORY_ENV_FILE, Kind, Topic};
+use super::variables::{self, ACF_MASKED, AGENT_ENV, FACTORY_ENV_FILE, Kind, Topic};
 
 /// Variables that begin like this belong to acf, its trackers, its remote or its cloud.
 pub(super) const PREFIXES: [&str; 9] =
@@ -91,15 +92,30 @@ pub fn for_worker(layers: &Layers) -> BTreeMap<String, String> {
             environment.insert(variable.name.to_owned(), independent_of_place(layers, variable.kind, found));
         }
     }
-    // What acf does not use itself stands in the env file too: secrets that are to be masked, and what agents get.
-    let for_agents = layers.lookup(&AGENT_ENV).found.map(|found| found.value).unwrap_or_default();
-    let for_agents = for_agents.split(',').map(str::trim).filter(|name| !name.is_empty());
-    for name in variables::FOREIGN.iter().map(|foreign| foreign.name).chain(for_agents) {
-        if let Some(value) = layers.value(name) {
-            environment.entry(name.to_owned()).or_insert(value);
+    // What its agent gets may stand in the env file, too.
+    for name in layers.lookup(&AGENT_ENV).found.iter().flat_map(|found| found.value.split(',')) {
+        if let Some(value) = layers.value(name.trim()) {
+            environment.insert(name.trim().to_owned(), value);
         }
     }
+    let masked = secrets_unknown_to(&environment, layers);
+    if !masked.is_empty() {
+        let list = serde_json::to_string(&masked).expect("a list holds nothing but texts");
+        environment.insert(ACF_MASKED.name.to_owned(), list);
+    }
     environment
+}
+
+/// Returns the secrets of the layers that nobody could tell from the environment alone: those that belong
+/// to other programs, and those that do not count.
+fn secrets_unknown_to(environment: &BTreeMap<String, String>, layers: &Layers) -> Vec<(String, String)> {
+    let mut environment = environment.clone();
+    environment.remove(ACF_MASKED.name);
+    let pair = |(name, secret): (String, SecretString)| (name, secret.expose_secret().to_owned());
+    let known: Vec<_> = Layers::of_environment(environment).secrets().into_iter().map(pair).collect();
+    let all = layers.secrets().into_iter().filter(|(name, _)| name != ACF_MASKED.name).map(pair);
+    let unknown: BTreeSet<_> = all.filter(|secret| !known.contains(secret)).collect();
+    unknown.into_iter().collect()
 }
 
 fn independent_of_place(layers: &Layers, kind: Kind, found: Found) -> String {
@@ -139,8 +155,6 @@ fn program_line(layers: &Layers, found: Found) -> String {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::SecretString;
-
     use super::*;
     use crate::config::sources::tests::Place;
     use crate::config::variables::{ALL, FOREIGN, PROJECT};
@@ -266,17 +280,31 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_gets_what_the_env_file_holds_for_masking_and_for_agents() {
-        let (layers, _directory) = Place::new(&[("AWS_SESSION_TOKEN", "of the environment")])
+    fn a_worker_masks_what_whoever_starts_it_masks() {
+        let (layers, _directory) = Place::new(&[("GIT_TOKEN", "hunter22"), ("GIT_REPO_URL", "https://h/r")])
             .env_file(
-                "GITHUB_TOKEN=hunter22\nAWS_SESSION_TOKEN=of the file\nMY_KEY=k\nOTHER=o\nAGENT_ENV=MY_KEY\n",
+                "AWS_SECRET_ACCESS_KEY=cloudy-key\nGITHUB_TOKEN=ghp-of-another\nGIT_TOKEN=an-old-token\n\
+                 GIT_REPO_URL=https://ann:in-an-address@h/r\nJIRA_TOKEN=known-anyway\n",
             )
             .layers_and_directory();
         let environment = for_worker(&layers);
-        assert_eq!(environment["GITHUB_TOKEN"], "hunter22");
-        assert_eq!(environment["AWS_SESSION_TOKEN"], "of the environment");
-        assert_eq!(environment["MY_KEY"], "k");
-        assert!(!environment.contains_key("OTHER"));
+        let everything = "hunter22 cloudy-key ghp-of-another an-old-token in-an-address known-anyway";
+        let worker = Layers::of_environment(environment.clone());
+        assert_eq!(worker.mask().apply(everything), "*** *** *** *** *** ***");
+        assert_eq!(worker.mask().named_in(b"a cloudy-key"), Some("AWS_SECRET_ACCESS_KEY"));
+        assert!(!environment.contains_key("AWS_SECRET_ACCESS_KEY"), "it is nothing to act by");
+        assert!(!environment["ACF_MASKED"].contains("known-anyway"), "{}", environment["ACF_MASKED"]);
+        assert_eq!(for_worker(&worker), environment, "it could start one itself");
+    }
+
+    #[test]
+    fn a_workers_agent_gets_what_the_env_file_has_for_it() {
+        let (layers, _directory) = Place::new(&[("AGENT_ENV", "NPM_TOKEN, MISSING")])
+            .env_file("NPM_TOKEN=for-the-agent\nOTHER=x\n")
+            .layers_and_directory();
+        let environment = for_worker(&layers);
+        assert_eq!(environment.get("NPM_TOKEN").map(String::as_str), Some("for-the-agent"));
+        assert_eq!(environment.get("OTHER"), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::env_file;
 use super::problems::{Problem, quoted};
 use super::repository_url;
 use super::suggestion::closest;
-use super::variables::{self, Default, FACTORY_ENV_FILE, Kind, Variable};
+use super::variables::{self, ACF_MASKED, Default, FACTORY_ENV_FILE, Kind, Variable};
 
 /// The name of the configuration file in the current directory.
 pub const CONFIG_FILE: &str = "acf.toml";
@@ -144,14 +144,9 @@ impl Layers {
         let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
         let mut layers = Self {
             flags,
-            environment,
-            env_file: BTreeMap::new(),
-            config_file: ConfigFile::default(),
-            config_path: CONFIG_FILE.to_owned(),
             config_directory: directory.clone(),
             directory,
-            problems: Vec::new(),
-            warnings: Vec::new(),
+            ..Self::of_environment(environment)
         };
         layers.read_config_file(config_file);
         layers.read_env_file();
@@ -267,6 +262,11 @@ impl Layers {
     /// Returns what masks every secret value in any layer, those that do not count included.
     #[must_use]
     pub fn mask(&self) -> Mask {
+        Mask::new(self.secrets())
+    }
+
+    /// Returns every secret value in any layer, with the name of the variable that holds it.
+    pub(super) fn secrets(&self) -> Vec<(String, SecretString)> {
         let declared = variables::ALL.iter().filter(|variable| variable.secret).map(|variable| variable.name);
         let foreign = variables::FOREIGN.iter().filter(|foreign| foreign.secret).map(|foreign| foreign.name);
         let values = declared.chain(foreign).flat_map(|name| {
@@ -279,7 +279,29 @@ impl Layers {
             secrets.map(|secret| (variable.name.to_owned(), secret))
         });
         let misplaced = self.config_file.misplaced_secrets.iter().cloned();
-        Mask::new(values.chain(in_addresses).chain(misplaced))
+        values.chain(in_addresses).chain(misplaced).chain(self.handed_on()).collect()
+    }
+
+    /// Returns the secrets that whoever started this worker knows of.
+    fn handed_on(&self) -> impl Iterator<Item = (String, SecretString)> {
+        let list = self.environment.get(ACF_MASKED.name);
+        let pairs = list.and_then(|list| serde_json::from_str::<Vec<(String, String)>>(list).ok());
+        pairs.unwrap_or_default().into_iter().map(|(name, value)| (name, value.into()))
+    }
+
+    /// Returns layers of nothing but an environment.
+    pub(super) fn of_environment(environment: BTreeMap<String, String>) -> Self {
+        Self {
+            flags: Flags::default(),
+            environment,
+            env_file: BTreeMap::new(),
+            config_file: ConfigFile::default(),
+            config_path: CONFIG_FILE.to_owned(),
+            config_directory: PathBuf::new(),
+            directory: PathBuf::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Returns the value of a variable that is not acf's own: the environment's, or the env file's.

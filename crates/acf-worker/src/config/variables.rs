@@ -322,6 +322,8 @@ variables! {
     ACF_WORKER_ID = Variable::of(Internal, Text).otherwise("generated");
     /// Where the worker appends what happens in it, as lines of JSON.
     ACF_EVENTS_FILE = Variable::of(Internal, Path);
+    /// Secrets that the worker masks though none of its settings holds them, as a list of JSON.
+    ACF_MASKED = Variable::of(Internal, Text).secret();
 }
 
 /// Returns the variable of that name.

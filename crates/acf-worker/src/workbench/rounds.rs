@@ -96,7 +96,7 @@ impl GitBench {
         if let Round::Fix(feedback) = round {
             self.rounds += 1;
             self.receipt.fix_rounds = self.rounds;
-            // Whatever else is to be mended meanwhile, these stay conflicts until their markers are gone.
+            // Other feedback says nothing of them: what was not resolved then is still to be resolved.
             if let Feedback::Conflict { files } = feedback {
                 self.conflicts.clone_from(files);
             }
