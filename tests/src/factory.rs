@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::sandbox::{Sandbox, binary, search_path};
 
 /// How long anything that a test waits for may take.
-const PATIENCE: Duration = Duration::from_secs(75);
+const PATIENCE: Duration = Duration::from_secs(85);
 /// The pause between two looks at what another process does.
 const PAUSE: Duration = Duration::from_millis(5);
 

@@ -13,7 +13,7 @@ use super::{Cli, NOTHING, WORK, factory, refusing, working};
 /// How long an agent may be silent that is to do something.
 const PATIENT: &str = "55s";
 /// How long one may be silent that would try again by itself for many minutes.
-const IMPATIENT: &str = "15s";
+const IMPATIENT: &str = "20s";
 
 /// One row of the table.
 struct Situation {
