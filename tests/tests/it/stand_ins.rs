@@ -10,7 +10,9 @@ fn with(agent: &str, script: &str) -> Factory {
     let factory = Factory::with_todo("- [ ] Say hello\n");
     let kept = factory.sandbox().root().join("kept");
     std::fs::create_dir(&kept).unwrap();
-    let factory = factory.installed(agent, script).with("AGENT", agent);
+    // Programs are asked for their version first.
+    let script = format!("[ \"$1\" != --version ] || exit 0\n{script}");
+    let factory = factory.installed(agent, &script).with("AGENT", agent).with("IS_SANDBOX", "1");
     factory.with("KEPT", kept.display().to_string()).with("MAX_ATTEMPTS", "1")
 }
 

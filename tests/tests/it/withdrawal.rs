@@ -71,21 +71,6 @@ fn a_person_who_takes_an_issue_over_keeps_it() {
 }
 
 #[test]
-fn an_issue_that_is_deleted_leaves_its_record_and_no_work_that_nobody_would_go_on_with() {
-    let (factory, worker) = at_work("- [ ] a\n- [x] b\n", "3s", &[("ACF_CLAIM_TTL", "6s")]);
-    let kept = || factory.kept("a.txt");
-    factory.waits_for("the work to be saved", kept);
-    edit(&factory, |_| "- [x] b\n".to_owned());
-
-    let said = worker.ended().done().stderr;
-
-    assert!(said.contains("issue `TODO-1` is gone; nobody to tell"), "{said}");
-    assert_eq!(factory.sandbox().refs("refs/acf/wip"), NOTHING);
-    assert_eq!(factory.claims(), NOTHING);
-    assert_eq!(factory.sandbox().refs("refs/acf/runs").len(), 1);
-}
-
-#[test]
 fn an_issue_that_loses_a_required_label_is_given_back_and_not_taken_again() {
     let settings = [("REQUIRED_LABELS", "acf")];
     let (factory, worker) = at_work("- [ ] a [acf]\n", "50ms", &settings);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acf_core::claim::{Held, Wip};
+use acf_core::claim::Held;
 use acf_core::clock::Clock;
 use acf_core::comment::{self, Leads, Review};
 use acf_core::git_host::GitHostError;
@@ -22,29 +22,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// A tracker that asks for more patience than this is told later, by whoever finds the claim.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// What came of telling how a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    /// The run's record, as it is to be kept now.
-    pub(super) record: RunRecord,
-    /// Whether the issue is gone, so that there was nobody to tell.
-    is_gone: bool,
-}
-
-impl Told {
-    /// Returns what becomes of the work that is kept: nobody will go on with that of an issue that is gone.
-    pub(super) fn wip(&self, meant: Wip) -> Wip {
-        match (self.is_gone, meant) {
-            (false, meant) => meant,
-            (true, Wip::Put(commit)) => {
-                tracing::warn!(%commit, "the work is kept as commit {commit} of the local mirror only");
-                Wip::Drop
-            }
-            (true, Wip::Keep | Wip::Drop) => Wip::Drop,
-        }
-    }
-}
-
 impl Clerk {
     /// Tells the tracker of a run's end, after opening the pull request that it leads to. An issue that is
     /// gone is told nothing, and that is fine.
@@ -56,7 +33,7 @@ impl Clerk {
     /// # Errors
     /// [`WorkerError::Claims`] when the claim is no longer held, the last [`TrackerError`] or
     /// [`GitHostError`] when telling failed several times.
-    pub(super) async fn tell(&self, record: &RunRecord, lease: &mut Lease) -> Result<Told, WorkerError> {
+    pub(super) async fn tell(&self, record: &RunRecord, lease: &mut Lease) -> Result<RunRecord, WorkerError> {
         let mut patience = Patience::default();
         loop {
             match self.tell_once(record, lease).await {
@@ -66,18 +43,14 @@ impl Clerk {
         }
     }
 
-    async fn tell_once(&self, record: &RunRecord, lease: &mut Lease) -> Result<Told, WorkerError> {
+    async fn tell_once(&self, record: &RunRecord, lease: &mut Lease) -> Result<RunRecord, WorkerError> {
         // Each time anew: the waits may have been long.
         lease.ensure().await?;
         let leads = self.leads(record, lease).await?;
         let changes = comment::report(record, &lease.held.claim, self.max_attempts, &leads);
         match self.offer(record, lease, changes).await? {
-            Taken::Yes => Ok(Told { record: record.clone(), is_gone: false }),
-            Taken::Gone => Ok(Told { record: record.clone(), is_gone: true }),
-            Taken::Impossible(why) => {
-                let record = self.tell_in_part(record, lease, &leads, why).await?;
-                Ok(Told { record, is_gone: false })
-            }
+            Taken::Yes => Ok(record.clone()),
+            Taken::Impossible(why) => self.tell_in_part(record, lease, &leads, why).await,
         }
     }
 
@@ -103,20 +76,18 @@ impl Clerk {
         let blocked = RunRecord { blocked: record.blocked || is_failure, ..record.clone() };
         let claim = lease.held.claim.clone();
         let unmoved = comment::report_unmoved(&blocked, &claim, self.max_attempts, leads, &why);
-        if let Taken::Yes | Taken::Gone = self.offer(record, lease, unmoved).await? {
+        if let Taken::Yes = self.offer(record, lease, unmoved).await? {
             // Some trackers have every issue assigned to somebody; the label keeps workers away then, too.
             self.offer(record, lease, vec![Change::Unassign]).await?;
             return Ok(blocked);
         }
         let mut silent = comment::report(record, &claim, self.max_attempts, leads);
         silent.retain(|change| !matches!(change, Change::Comment { .. }));
-        if let Taken::Yes | Taken::Gone = self.offer(record, lease, silent).await? {
+        if let Taken::Yes = self.offer(record, lease, silent).await? {
             tracing::error!(issue.key = %issue, "issue `{issue}` takes no comment on how its run ended");
             return Ok(record.clone());
         }
-        if let Taken::Yes | Taken::Gone =
-            self.offer(record, lease, vec![Change::AddLabel(label::BLOCKED.into())]).await?
-        {
+        if let Taken::Yes = self.offer(record, lease, vec![Change::AddLabel(label::BLOCKED.into())]).await? {
             tracing::error!(issue.key = %issue, "issue `{issue}` can only be labelled; a person has to look at it");
             return Ok(blocked);
         }
@@ -136,7 +107,7 @@ impl Clerk {
             Err(WorkerError::Tracker(TrackerError::NotFound(_))) => {
                 let issue = &record.issue;
                 tracing::warn!(issue.key = %issue, "issue `{issue}` is gone; nobody to tell");
-                Ok(Taken::Gone)
+                Ok(Taken::Yes)
             }
             Err(WorkerError::Tracker(TrackerError::Impossible(why))) => Ok(Taken::Impossible(why)),
             Err(error) => Err(error),
@@ -237,10 +208,8 @@ impl Clerk {
 
 /// What came of changes that a tracker was to make.
 enum Taken {
-    /// They are made.
+    /// They are made, or there is no issue to make them to.
     Yes,
-    /// There is no issue to make them to.
-    Gone,
     /// It cannot make them, for that reason, whoever asks and however often.
     Impossible(String),
 }
@@ -328,7 +297,7 @@ mod tests {
         let mut held = stubs::held(60 * 60);
         held.claim = held.claim.in_name_of("acf");
         let mut lease = Lease::new(held, claims, clock, Duration::ZERO);
-        let told = clerk.tell(&stubs::record(outcome), &mut lease).await.unwrap().record;
+        let told = clerk.tell(&stubs::record(outcome), &mut lease).await.unwrap();
         (told, tracker.now(), tracker.comments())
     }
 

@@ -326,7 +326,7 @@ impl Worker {
                 return Err(error);
             }
         };
-        let told = match self.clerk.tell(&record, &mut lease).await {
+        let record = match self.clerk.tell(&record, &mut lease).await {
             Ok(told) => told,
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(self.dropped(job)),
             Err(WorkerError::Claims(error)) => return Err(self.kept(job, wip, error).into()),
@@ -336,7 +336,6 @@ impl Worker {
                 return Err(error);
             }
         };
-        let (wip, record) = (&told.wip(wip.clone()), told.record);
         let mut released = self.around.claims.release(&lease.held, Some(&record), wip).await;
         if let (Err(ClaimError::Refused { .. } | ClaimError::Other { .. }), Wip::Put(commit)) =
             (&released, wip)

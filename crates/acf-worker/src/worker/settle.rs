@@ -200,7 +200,7 @@ impl Clerk {
             }
         };
         let mut lease = Lease::new(held, self.claims.clone(), self.clock.clone(), sent_at);
-        let told = match self.tell(&record, &mut lease).await {
+        let record = match self.tell(&record, &mut lease).await {
             Ok(told) => told,
             Err(WorkerError::Claims(ClaimError::Lost)) => return Ok(None),
             Err(error) => {
@@ -209,7 +209,6 @@ impl Clerk {
                 return Err(error);
             }
         };
-        let (wip, record) = (told.wip(wip), told.record);
         match self.claims.release(&lease.held, Some(&record), &wip).await {
             Ok(()) => {}
             Err(ClaimError::Lost) => return Ok(None),
