@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use acf_core::issue::Stage;
 use acf_core::mask::Mask;
 use acf_core::runtime::Pool;
-use acf_worker::config;
+use acf_worker::{config, signals};
 use anyhow::Context as _;
 
 use crate::args::{Cli, Command, SizeArgs};
@@ -62,6 +62,7 @@ fn run(cli: &Cli) -> Exit {
 }
 
 fn begin(cli: &Cli) -> anyhow::Result<(Context, tokio::runtime::Runtime)> {
+    signals::end_git_too().context("cannot handle signals")?;
     let directory = std::env::current_dir().context("cannot find the current directory")?;
     let environment = config::process_environment();
     if let Command::ImportClaudeCredentials(args) = &cli.command {

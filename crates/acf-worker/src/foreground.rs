@@ -81,10 +81,7 @@ fn left_behind(worker: Option<&WorkerId>) -> String {
 fn end_what_guards_left() {
     let ended = end_survivors();
     if ended > 0 {
-        tracing::warn!(
-            ended,
-            "ended {ended} processes of agents or gates whose worker and guard were killed"
-        );
+        tracing::warn!(ended, "ended {ended} processes of agents, gates or git whose worker was killed");
     }
 }
 

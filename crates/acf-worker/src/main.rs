@@ -8,6 +8,7 @@ use acf_core::issue::Stage;
 use acf_core::run::WorkerId;
 use acf_worker::config::{self, Flags, Layers, Need};
 use acf_worker::foreground::{self, Errand};
+use acf_worker::signals;
 use acf_worker::worker::chain;
 use lexopt::prelude::*;
 
@@ -75,6 +76,9 @@ fn run(request: Request) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
+    if let Err(error) = signals::end_git_too() {
+        return fail(&format!("cannot handle signals: {error}"), 1);
+    }
     let environment = config::process_environment();
     let layers = Layers::read(Flags::default(), environment.clone(), Path::new("."), None);
     let settings = match config::load(&layers, need) {

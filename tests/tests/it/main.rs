@@ -22,6 +22,7 @@ mod runtime_contract;
 mod sandbox;
 mod secrets;
 mod service;
+mod silent_remote;
 mod stand_ins;
 mod todo_in_repository;
 mod tracker_contract;

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use acf_core::mask::Mask;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+
+use crate::process::{GIT_MARK, git_mark};
 
 /// Settings that hold for every command, so that neither the user's nor the system's configuration
 /// changes what acf does.
@@ -229,6 +231,7 @@ impl GitCommand<'_> {
         let mut command = Command::new("git");
         command.env_clear().envs(self.git.environment.iter());
         command.envs([("LC_ALL", "C"), ("GIT_TERMINAL_PROMPT", "0"), ("GIT_OPTIONAL_LOCKS", "0")]);
+        command.env(GIT_MARK, git_mark());
         command.envs(self.environment);
         for setting in SETTINGS.map(OsString::from).iter().chain(&self.settings) {
             command.arg("-c").arg(setting);
@@ -239,8 +242,7 @@ impl GitCommand<'_> {
         // A Ctrl-C on the terminal is for acf to act on, not for a push that is under way.
         command.process_group(0);
 
-        let mut child = command.spawn().map_err(GitError::Spawn)?;
-        let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)));
+        let (mut child, mut group) = Group::spawn(&mut command).map_err(GitError::Spawn)?;
         let run = async {
             let stdin = child.stdin.take();
             let feed = async move {
@@ -259,10 +261,10 @@ impl GitCommand<'_> {
             if tokio::time::timeout(GRACE, &mut run).await.is_err() {
                 group.signal(Signal::KILL);
             }
-            group.0 = None;
+            group.has_ended();
             return Err(GitError::TimedOut { command: self.name, limit });
         };
-        group.0 = None;
+        group.has_ended();
         match result {
             Err(error) => Err(GitError::Spawn(error)),
             Ok(output) => {
@@ -321,11 +323,44 @@ impl GitCommand<'_> {
 /// which would stop every later command on the same ref.
 struct Group(Option<Pid>);
 
+/// The commands that are running.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks every command that is running to end. For a program that is about to exit without more ado: none is
+/// started any more.
+pub(crate) fn end_all() {
+    let running = running();
+    for &group in running.iter() {
+        // An error means that it has ended already.
+        let _ = kill_process_group(group, Signal::TERM);
+    }
+    std::mem::forget(running);
+}
+
 impl Group {
+    fn spawn(command: &mut Command) -> std::io::Result<(Child, Self)> {
+        // Held meanwhile, so that none is started unseen.
+        let mut running = running();
+        let child = command.spawn()?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        running.extend(pid);
+        Ok((child, Self(pid)))
+    }
+
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.0 {
             // An error means that it has ended already.
             let _ = kill_process_group(group, signal);
+        }
+    }
+
+    fn has_ended(&mut self) {
+        if let Some(pid) = self.0.take() {
+            running().retain(|&other| other != pid);
         }
     }
 }
@@ -333,6 +368,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::TERM);
+        self.has_ended();
     }
 }
 

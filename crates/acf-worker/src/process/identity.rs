@@ -79,6 +79,12 @@ impl Identity {
         Ok(if self.is_alive() { members } else { Vec::new() })
     }
 
+    /// Returns the session that the process is in, while it runs.
+    #[must_use]
+    pub(super) fn session(&self) -> Option<i32> {
+        Some(self.stat()?.session)
+    }
+
     /// Writes the process as one word, for as long as this machine runs.
     #[must_use]
     pub(super) fn to_word(&self) -> String {

@@ -7,8 +7,10 @@
 //! guard could not end, as it was killed itself, carries its mark and is ended by whoever looks next
 //! ([`end_survivors`]): its worker, the keeper of that, the next worker, `acf stop`, `acf sweep`.
 //!
-//! Not here: what the commands are and what their output means ([`crate::agent`], [`crate::gate`]),
-//! and git's own short-lived processes.
+//! git's own short-lived processes have no guard, which would cost more than most of them: they carry a mark
+//! of their own, by which what a killed worker left of them is found in the same way.
+//!
+//! Not here: what the commands are and what their output means ([`crate::agent`], [`crate::gate`]).
 
 mod descendants;
 mod guard;
@@ -25,6 +27,7 @@ pub use identity::Identity;
 pub(crate) use protocol::GUARD;
 pub use protocol::UserIds;
 pub use survivors::end_survivors;
+pub(crate) use survivors::{GIT_MARK, git_mark};
 pub use tail::Tail;
 pub(crate) use tail::plain;
 
