@@ -97,6 +97,14 @@ pub struct UsageError(pub String);
 #[error("the reader of the output is gone")]
 pub struct OutputClosed;
 
+const KEEP_CLAIMS_IN_BRANCHES: &str = "set ACF_REF_PREFIX=refs/heads/acf/ to keep claims in branches";
+const EXEMPT_CLAIMS: &str = "let acf create, rewrite and delete branches there: receive.denyDeletes, \
+    receive.denyNonFastForwards, hooks and branch protection can forbid it; or take ACF_REF_PREFIX away";
+
+fn are_branches(refs: &str) -> bool {
+    refs.starts_with("refs/heads/")
+}
+
 /// Returns what a person can do about an error that kept something from starting.
 #[must_use]
 pub fn hint_for(error: &StartError) -> Option<String> {
@@ -111,16 +119,25 @@ pub fn hint_for(error: &StartError) -> Option<String> {
         StartError::Probe(ProbeError::NotAtomic(_)) => {
             "acf needs a git host with atomic pushes; GitHub, GitLab and a plain `git` server have them"
         }
-        StartError::Probe(ProbeError::RefusesPrefix { .. }) => {
-            "set ACF_REF_PREFIX=refs/heads/acf/ to keep claims in branches"
-        }
+        StartError::Probe(ProbeError::RefusesPrefix { prefix, .. }) => match are_branches(prefix) {
+            false => KEEP_CLAIMS_IN_BRANCHES,
+            true => EXEMPT_CLAIMS,
+        },
         StartError::Probe(ProbeError::Remote { cause, .. })
         | StartError::Worker(WorkerError::Claims(cause)) => match cause {
+            ClaimError::Unauthorized(says) if says.0.contains("Permission denied (") => {
+                "check that the git host knows the ssh key of this user, and that ssh needs nobody to type \
+                 anything: `ssh -o BatchMode=yes` and the host"
+            }
+            ClaimError::Unreachable(says) if says.0.contains("Host key verification failed") => {
+                "put the host's key into this user's ~/.ssh/known_hosts: connect once by hand and compare it"
+            }
             ClaimError::Unauthorized(_) => {
                 "check GIT_USERNAME and GIT_TOKEN: the token has to be allowed to push"
             }
             ClaimError::Unreachable(_) => "check GIT_REPO_URL, and that this machine can reach it",
-            ClaimError::Refused { .. } => "set ACF_REF_PREFIX=refs/heads/acf/ to keep claims in branches",
+            ClaimError::Refused { what, .. } if are_branches(what) => EXEMPT_CLAIMS,
+            ClaimError::Refused { .. } => KEEP_CLAIMS_IN_BRANCHES,
             ClaimError::Lost | ClaimError::Other { .. } => return None,
         },
         StartError::Agent(AgentError::NotRunnable { .. }) => {
@@ -236,6 +253,7 @@ fn describe_panic(panic: &PanicHookInfo<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use acf_core::claim::RemoteSays;
     use anyhow::{Context, anyhow};
 
     use super::*;
@@ -286,6 +304,35 @@ mod tests {
     fn a_cause_that_its_error_has_told_is_not_told_again() {
         let error = unauthorized().context("no answer: 401 Unauthorized").unwrap_err();
         assert_eq!(plain(&error), "error: no answer: 401 Unauthorized");
+    }
+
+    #[test]
+    fn a_hint_is_about_the_way_that_git_takes() {
+        let hint = |cause| {
+            let url = "ssh://git@h/x".to_owned();
+            hint_for(&StartError::Probe(ProbeError::Remote { url, cause })).unwrap()
+        };
+        let says = |text: &str| RemoteSays(text.to_owned());
+        let ssh = hint(ClaimError::Unauthorized(says("git@h: Permission denied (publickey).")));
+        assert!(ssh.contains("ssh key") && !ssh.contains("GIT_TOKEN"), "{ssh}");
+        let password = hint(ClaimError::Unauthorized(says("Authentication failed for 'https://h/x/'")));
+        assert!(password.contains("GIT_TOKEN"), "{password}");
+        let stranger = hint(ClaimError::Unreachable(says("Host key verification failed.")));
+        assert!(stranger.contains("known_hosts"), "{stranger}");
+    }
+
+    #[test]
+    fn no_hint_says_to_do_what_is_done() {
+        let hint = |prefix: &str| {
+            let (prefix, cause) = (prefix.to_owned(), RemoteSays("deletion prohibited".into()));
+            hint_for(&StartError::Probe(ProbeError::RefusesPrefix { what: "delete", prefix, cause })).unwrap()
+        };
+        assert!(hint("refs/acf/").contains("set ACF_REF_PREFIX=refs/heads/acf/"));
+        let branches = hint("refs/heads/acf/");
+        assert!(
+            branches.contains("receive.denyDeletes") && !branches.contains("set ACF_REF_PREFIX"),
+            "{branches}"
+        );
     }
 
     #[test]

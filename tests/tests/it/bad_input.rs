@@ -262,6 +262,41 @@ mod remotes {
     }
 
     #[test]
+    fn what_ssh_says_is_told_with_a_hint_for_ssh() {
+        let factory = Factory::with_todo("- [ ] a\n").with("GIT_REPO_URL", "ssh://git@127.0.0.1/x.git");
+        for (says, hint) in [
+            ("ssh: connect to host 127.0.0.1 port 22: Connection refused", "hint: check GIT_REPO_URL"),
+            (
+                "git@127.0.0.1: Permission denied (publickey).",
+                "hint: check that the git host knows the ssh key",
+            ),
+        ] {
+            let ssh = factory.program("ssh", &format!("echo '{says}' >&2; exit 255"));
+            let told = factory.command("acf").arg("worker").env("GIT_SSH", ssh).output().unwrap();
+            assert_says(&String::from_utf8_lossy(&told.stderr), &[&format!("caused by: {says}\n"), hint]);
+        }
+    }
+
+    #[test]
+    fn a_remote_that_lets_no_branch_be_deleted_is_told_as_such_and_not_littered() {
+        let factory = Factory::with_todo("- [ ] a\n").with("ACF_REF_PREFIX", "refs/heads/acf/");
+        factory.sandbox().git(&["config", "receive.denyDeletes", "true"]);
+        let mut left = Vec::new();
+        for _ in 0..2 {
+            let told = factory.drain().refused(1);
+            assert_says(&told, &["refuses to delete refs below refs/heads/acf/", "deletion prohibited"]);
+            assert_says(&told, &["hint: let acf create, rewrite and delete branches there"]);
+            left.push(factory.sandbox().refs("refs/heads/acf/"));
+        }
+        assert_eq!(left[0], left[1]);
+
+        factory.sandbox().git(&["config", "receive.denyDeletes", "false"]);
+        factory.drain().done();
+        let refs = factory.sandbox().refs("refs/heads/acf/");
+        assert!(refs.iter().all(|name| !name.contains("/probe/")), "{refs:?}");
+    }
+
+    #[test]
     fn a_remote_without_atomic_pushes_is_refused_before_any_claim() {
         let factory = Factory::with_todo("- [ ] a\n");
         factory.sandbox().git(&["config", "receive.advertiseAtomic", "false"]);
@@ -279,7 +314,10 @@ mod remotes {
         factory.sandbox().git(&["config", "transfer.hideRefs", "refs/acf"]);
 
         let told = factory.drain().refused(1);
-        assert_says(&told, &["the remote refuses refs below refs/acf/", "deny updating a hidden ref"]);
+        assert_says(
+            &told,
+            &["the remote refuses to create refs below refs/acf/", "deny updating a hidden ref"],
+        );
         assert_says(&told, &["hint: set ACF_REF_PREFIX=refs/heads/acf/"]);
         assert_eq!(factory.sandbox().todo_text(), "- [ ] a\n");
 
@@ -298,7 +336,10 @@ mod remotes {
         let script = "while read old new ref; do case $ref in refs/acf/*) echo 'only branches here' >&2; exit 1;; esac; done";
         hook(factory.sandbox(), "pre-receive", script);
 
-        assert_says(&factory.drain().refused(1), &["refuses refs below refs/acf/", "only branches here"]);
+        assert_says(
+            &factory.drain().refused(1),
+            &["refuses to create refs below refs/acf/", "only branches here"],
+        );
     }
 
     #[test]

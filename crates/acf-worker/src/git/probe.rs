@@ -40,9 +40,11 @@ pub enum ProbeError {
     /// The remote cannot update several refs at once.
     #[error("the remote does not support atomic pushes")]
     NotAtomic(#[source] RemoteSays),
-    /// The remote does not take refs below the prefix.
-    #[error("the remote refuses refs below {prefix}")]
+    /// The remote does not let refs below the prefix be created, rewritten or deleted, or does not show them.
+    #[error("the remote refuses to {what} refs below {prefix}")]
     RefusesPrefix {
+        /// What it refuses.
+        what: &'static str,
         /// The prefix.
         prefix: String,
         /// The remote's own words.
@@ -123,23 +125,39 @@ pub async fn claims(
     if fs::read_to_string(&memory).ok().and_then(is_fresh).is_some() {
         return Ok(());
     }
-    let [one, two] = ["a", "b"].map(|half| format!("{prefix}probe/{worker}-{half}"));
+    let name = name_of_probes(mirror, worker);
+    let [one, two] = ["a", "b"].map(|half| format!("{prefix}probe/{name}-{half}"));
     let write = async |text| write_probe(mirror, worker, text).await.map_err(ProbeError::NoGit);
     let (first, second) = (write("begins to probe").await?, write("goes on to probe").await?);
-    push(mirror, prefix, &[format!("{first}:{one}"), format!("{first}:{two}")]).await?;
+    // By force: the remote may not have let an earlier probe delete its own.
+    push(mirror, prefix, "create", &[format!("+{first}:{one}"), format!("+{first}:{two}")]).await?;
     let outcome = async {
         assert_shown(mirror, prefix, &[&one, &two]).await?;
-        push(mirror, prefix, &[format!("+{second}:{one}"), format!(":{two}")]).await?;
-        push(mirror, prefix, &[format!(":{one}")]).await
+        push(mirror, prefix, "rewrite", &[format!("+{second}:{one}"), format!(":{two}")]).await?;
+        push(mirror, prefix, "delete", &[format!(":{one}")]).await
     };
     if let Err(error) = outcome.await {
         // What is left is litter; the error that left it says more than a second one.
-        let _ = push(mirror, prefix, &[format!(":{one}"), format!(":{two}")]).await;
+        let _ = push(mirror, prefix, "delete", &[format!(":{one}"), format!(":{two}")]).await;
         return Err(error);
     }
     // Not being able to remember costs a second probe, nothing else.
     let _ = fs::write(&memory, format!("{prefix} {now}\n"));
     Ok(())
+}
+
+/// Returns what the probes from this mirror are called: always the same, so that they do not pile up where the
+/// remote does not let them be deleted, and nothing that another mirror's are called, which may probe as well.
+fn name_of_probes(mirror: &Mirror, worker: &WorkerId) -> String {
+    let memory = mirror.path().join("acf-probe");
+    let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match fs::read_to_string(&memory) {
+        Ok(name) if !name.is_empty() && name.chars().all(is_name_char) => return name,
+        _ => {}
+    }
+    // Not being able to remember costs another name, nothing else.
+    let _ = fs::write(&memory, worker.as_str());
+    worker.to_string()
 }
 
 async fn write_probe(mirror: &Mirror, worker: &WorkerId, what: &str) -> Result<String, GitError> {
@@ -162,10 +180,15 @@ async fn assert_shown(mirror: &Mirror, prefix: &str, names: &[&str]) -> Result<(
         return Ok(());
     }
     let cause = RemoteSays("it takes them, but does not show them".into());
-    Err(ProbeError::RefusesPrefix { prefix: prefix.to_owned(), cause })
+    Err(ProbeError::RefusesPrefix { what: "show", prefix: prefix.to_owned(), cause })
 }
 
-async fn push(mirror: &Mirror, prefix: &str, refspecs: &[String]) -> Result<(), ProbeError> {
+async fn push(
+    mirror: &Mirror,
+    prefix: &str,
+    what: &'static str,
+    refspecs: &[String],
+) -> Result<(), ProbeError> {
     let url = mirror.remote().url();
     let command = mirror.remote_command("push").args(["--porcelain", "--no-verify", "--atomic", url]);
     let remote = |cause| ProbeError::Remote { url: url.to_owned(), cause };
@@ -179,8 +202,14 @@ async fn push(mirror: &Mirror, prefix: &str, refspecs: &[String]) -> Result<(), 
         return Ok(());
     }
     if let Some(refused) = report.refs.iter().find(|line| line.fate == RefFate::Refused) {
+        // git's own words are clearer than which push it was: one may do both, and write over a leftover.
+        let what = match &*refused.reason {
+            "deletion prohibited" => "delete",
+            "non-fast-forward" => "rewrite",
+            _ => what,
+        };
         let cause = RemoteSays(report.said(refused));
-        return Err(ProbeError::RefusesPrefix { prefix: prefix.to_owned(), cause });
+        return Err(ProbeError::RefusesPrefix { what, prefix: prefix.to_owned(), cause });
     }
     match report.error {
         Some(GitError::Failed { stderr, .. }) if stderr.contains("does not support --atomic") => {

@@ -113,6 +113,9 @@ fn is_unreachable(stderr: &str) -> bool {
 /// Returns the lines of git's error output that say what is wrong.
 #[must_use]
 pub fn gist(stderr: &str) -> String {
+    if let Some(reason) = reason_of_ssh(stderr) {
+        return reason;
+    }
     let telling = |line: &&str| {
         ["fatal:", "error:", "remote:", "ERROR:"].iter().any(|prefix| line.starts_with(prefix))
             && !line.starts_with("error: failed to push some refs")
@@ -132,6 +135,17 @@ pub fn gist(stderr: &str) -> String {
             .to_owned();
     }
     lines.into_iter().take(6).collect::<Vec<_>>().join("; ")
+}
+
+/// Returns what ssh, or the host through it, said before git found that nobody answers.
+fn reason_of_ssh(stderr: &str) -> Option<String> {
+    let (said, _) = stderr.split_once("fatal: Could not read from remote repository.")?;
+    let is_telling = |line: &&str| {
+        let is_noise = ["Warning: Permanently added", "@", "remote: ", "fatal: "];
+        !line.is_empty() && !is_noise.iter().any(|prefix| line.starts_with(prefix))
+    };
+    // The last word counts; a host may greet first.
+    said.lines().map(str::trim).rfind(is_telling).map(|line| line.trim_start_matches("ERROR: ").to_owned())
 }
 
 #[cfg(test)]
@@ -177,6 +191,32 @@ mod tests {
         assert_eq!(gist(stderr), "remote: GH006: Protected branch update failed.");
         assert_eq!(gist("\n  odd words\n"), "odd words");
         assert_eq!(gist(""), "no reason given");
+    }
+
+    #[test]
+    fn what_ssh_said_is_the_reason() {
+        let after = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct \
+                     access rights\nand the repository exists.\n";
+        for (said, reason) in [
+            (
+                "ssh: connect to host h port 22: Connection refused\n",
+                "ssh: connect to host h port 22: Connection refused",
+            ),
+            (
+                "Warning: Permanently added 'h' (ED25519) to the list of known hosts.\r\n\
+                 git@h: Permission denied (publickey).\r\n",
+                "git@h: Permission denied (publickey).",
+            ),
+            ("Welcome!\nERROR: Repository not found.\n", "Repository not found."),
+            ("Host key verification failed.\n", "Host key verification failed."),
+            ("", "Could not read from remote repository."),
+            (
+                "fatal: '/x' does not appear to be a git repository\n",
+                "'/x' does not appear to be a git repository; Could not read from remote repository.",
+            ),
+        ] {
+            assert_eq!(gist(&format!("{said}{after}")), reason);
+        }
     }
 
     #[test]
