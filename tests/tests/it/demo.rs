@@ -53,6 +53,21 @@ fn one_that_is_kept_can_be_looked_at() {
 }
 
 #[test]
+fn it_does_not_depend_on_how_a_person_has_set_up_git() {
+    let home = home();
+    let config = "[commit]\ngpgsign = true\n[gpg]\nprogram = false\n[core]\nhooksPath = /nowhere\n\
+                  [init]\ntemplateDir = /nowhere\n[protocol]\nallow = never\n[log]\nshowSignature = true\n";
+    fs::write(home.sandbox().home().join(".gitconfig"), config).unwrap();
+
+    let told = home.acf(&["demo", "--keep", "--issues", "2"]).done();
+
+    assert!(told.stdout.contains("2 of 2 done"), "{}", told.stdout);
+    let [sandbox] = &sandboxes(&home)[..] else { panic!("{:?}", sandboxes(&home)) };
+    let runs = home.acf(&["runs", "--sandbox", sandbox.to_str().unwrap(), "--json"]).done().json();
+    assert_eq!(runs.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn one_that_is_interrupted_ends_its_workers_and_removes_its_sandbox() {
     for signal in [Signal::INT, Signal::TERM] {
         let home = home();

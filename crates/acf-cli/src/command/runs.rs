@@ -79,13 +79,14 @@ fn sandbox(directory: &Path, context: &Context) -> Context {
     let env_file = Some(directory.join(super::demo::ENV_FILE));
     let settings = SettingArgs { env_file, ..SettingArgs::default() };
     // Only what finds programs and directories: the settings are the sandbox's own.
-    let kept = ["PATH", "HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"];
-    let environment: BTreeMap<_, _> = context
+    let kept = ["PATH", "XDG_CACHE_HOME", "XDG_STATE_HOME"];
+    let mut environment: BTreeMap<_, _> = context
         .environment()
         .iter()
         .filter(|(name, _)| kept.contains(&name.as_str()))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
+    environment.insert("HOME".to_owned(), super::demo::home_in(directory).to_string_lossy().into_owned());
     Context::new(&settings, environment, directory)
 }
 

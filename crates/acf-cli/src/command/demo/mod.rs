@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use acf_core::runtime::{Pool, Runtime as _, WorkerSpec, WorkerState};
+use acf_core::runtime::{LogLine, LogSource as _, Pool, Runtime as _, WorkerSpec, WorkerState};
 use acf_worker::config::Directories;
 use acf_worker::signals;
 use anyhow::Context as _;
+use futures_util::TryStreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::DemoArgs;
@@ -21,8 +22,8 @@ use crate::error::{Exit, WithHint};
 use crate::process::{Launch, ProcessRuntime};
 use crate::ui::{Out, say};
 use board::Board;
-pub use sandbox::ENV_FILE;
 use sandbox::Sandbox;
+pub use sandbox::{ENV_FILE, home_in};
 use summary::Summary;
 use view::View;
 
@@ -116,9 +117,10 @@ fn runtime(
     environment: &BTreeMap<String, String>,
 ) -> anyhow::Result<ProcessRuntime> {
     let program = std::env::current_exe().context("cannot find the program of acf itself")?;
-    let kept = ["PATH", "HOME", "TMPDIR", "LANG"].into_iter();
+    let kept = ["PATH", "TMPDIR", "LANG"].into_iter();
     let mut env: BTreeMap<_, _> =
         kept.filter_map(|name| Some((name.into(), environment.get(name)?.into()))).collect();
+    env.insert("HOME".into(), home_in(sandbox).into());
     env.extend(settings.iter().map(|(name, value)| (name.into(), value.into())));
     let launch = Launch { keeper: program.clone(), program, args: vec!["worker".into()], env };
     Ok(ProcessRuntime::new(sandbox.join("state"), launch))
@@ -163,9 +165,36 @@ async fn watch(
     let workers = runtime.list().await?;
     let failed = workers.iter().find(|worker| worker.state != WorkerState::Ended { exit_code: Some(0) });
     if let Some(worker) = failed {
-        let sights = runtime.sights().await?;
-        let last_line = sights.into_iter().find(|sight| sight.view.id == worker.id).and_then(|s| s.last_line);
-        anyhow::bail!("worker {} ended badly: {}", worker.id, last_line.unwrap_or_default());
+        let lines: Vec<LogLine> = runtime.read(&worker.id, false).await?.try_collect().await?;
+        let lines: Vec<_> = lines.iter().map(|line| &*line.text).collect();
+        anyhow::bail!("worker {} ended badly: {}", worker.id, last_error(&lines));
     }
     Summary::new(&board, sandbox.landed().await?, wall).map(Some)
+}
+
+/// Returns the last error of a log with its causes, or its last line where there is none.
+fn last_error(log: &[&str]) -> String {
+    let Some(start) = log.iter().rposition(|line| line.starts_with("error: ")) else {
+        return log
+            .iter()
+            .rfind(|line| !line.trim().is_empty())
+            .map_or_else(String::new, |line| line.to_string());
+    };
+    let told = log[start..].iter().take_while(|line| !line.starts_with("hint: "));
+    told.map(|line| line.trim().trim_start_matches("error: ").trim_start_matches("caused by: "))
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workers_last_error_is_told_without_its_hint() {
+        let log = ["INFO starts", "error: cannot push", "  caused by: no", "hint: allow it"];
+        assert_eq!(last_error(&log), "cannot push: no");
+        assert_eq!(last_error(&["INFO starts", "thread panicked", ""]), "thread panicked");
+        assert_eq!(last_error(&[]), "");
+    }
 }

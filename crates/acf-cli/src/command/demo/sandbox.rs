@@ -8,11 +8,17 @@ use std::time::Duration;
 
 use acf_core::issue::IssueKey;
 use acf_core::run::CommitId;
-use acf_worker::git::command::Git;
+use acf_worker::git::command::{Git, GitCommand};
 use anyhow::Context as _;
 
 /// The settings of a sandbox, for commands that look at it later.
 pub const ENV_FILE: &str = "demo.env";
+
+/// Returns the home of what runs in a sandbox: an empty one, without the user's git configuration.
+#[must_use]
+pub fn home_in(sandbox: &Path) -> PathBuf {
+    sandbox.join("home")
+}
 
 /// The gate of the demo's repository: every file has to end with a full stop.
 const CHECK: &str = "\
@@ -120,6 +126,8 @@ impl Sandbox {
         let git =
             Git::new(acf_worker::config::child_environment::for_git(environment), Duration::from_secs(60));
         let sandbox = Self { directory: Some(directory), _lock: lock, path, issues, settings, git };
+        let home = home_in(&sandbox.path);
+        fs::create_dir(&home).with_context(|| format!("cannot make {}", home.display()))?;
         sandbox.write(&todo, &text)?;
         let lines = sandbox.settings.iter().map(|(name, value)| format!("{name}='{value}'\n"));
         sandbox.write(&sandbox.path.join(ENV_FILE), &lines.collect::<String>())?;
@@ -139,15 +147,21 @@ impl Sandbox {
             self.write(&seed.join(name), text)?;
         }
         let in_seed = |name: &str| {
-            let command = self.git.command(name).git_dir(repository).env("GIT_WORK_TREE", &seed);
+            let command = self.git(name).git_dir(repository).env("GIT_WORK_TREE", &seed);
             let who = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"];
             who.into_iter().fold(command, |command, name| command.env(name, "demo@localhost"))
         };
-        self.git.command("init").args(["--quiet", "--bare", "-b", "main"]).arg(repository).run().await?;
+        self.git("init").args(["--quiet", "--bare", "-b", "main"]).arg(repository).run().await?;
         in_seed("add").arg("-A").run().await?;
         in_seed("commit").args(["--quiet", "-m", "Open the shop"]).run().await?;
         fs::remove_dir_all(&seed).context("cannot make the demo's repository")?;
         fs::remove_file(repository.join("index")).context("cannot make the demo's repository")
+    }
+
+    /// Begins a git command: what the user has configured for their own work, such as signatures and
+    /// templates, does not belong into a sandbox.
+    fn git(&self, name: &str) -> GitCommand<'_> {
+        self.git.command(name).without_user_configuration()
     }
 
     /// Returns where it is.
@@ -178,7 +192,7 @@ impl Sandbox {
     /// the issues that they say they are for.
     pub(super) async fn landed(&self) -> anyhow::Result<Vec<Landed>> {
         let format = "--format=%H%x1f%s%x1f%(trailers:key=Acf-Issue,valueonly,separator=%x2c)";
-        let command = self.git.command("log").git_dir(&self.path.join("shop.git"));
+        let command = self.git("log").git_dir(&self.path.join("shop.git"));
         let text = command.args(["--reverse", format, "main"]).text().await?;
         let landed = text.lines().filter_map(|line| {
             let mut fields = line.split('\u{1f}');
