@@ -91,9 +91,9 @@ fn an_issue_in_jira() {
     PUT /issue/ACF-2/assignee
     GET /issue/ACF-2
     GET /issue/ACF-2
+    POST /issue/ACF-2/transitions
     GET /issue/ACF-2/comment
     POST /issue/ACF-2/comment
-    POST /issue/ACF-2/transitions
     ");
     assert_within_the_aim(&calls);
 }
