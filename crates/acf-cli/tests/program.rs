@@ -144,6 +144,17 @@ fn the_tokens_of_claude_come_into_the_env_file_for_its_owner_only() {
 }
 
 #[test]
+fn tokens_are_not_put_behind_a_quote_that_does_not_end() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("factory.env");
+    fs::write(&file, "AGENT=claude\nX='open\n").unwrap();
+    let output = imported(&home, Some(&tokens(EXPIRES_AT)));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("in line 2: "), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "AGENT=claude\nX='open\n");
+}
+
+#[test]
 fn tokens_that_are_missing_malformed_or_expired_are_told_and_change_nothing() {
     let whole = tokens(EXPIRES_AT);
     for (credentials, told) in [

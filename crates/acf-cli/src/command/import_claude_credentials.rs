@@ -64,6 +64,15 @@ pub fn run(
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         found => found.with_context(|| format!("cannot read {}", into.display()))?,
     };
+    if let Some(bad) = env_file::parse(&found).bad_lines.first() {
+        let unreadable = anyhow::anyhow!(
+            "{} holds something that is no variable, in line {}: {}",
+            into.display(),
+            bad.line,
+            bad.found
+        );
+        return Err(unreadable).hint("mend that line first: what comes after it could not be read back");
+    }
     let text = env_file::with(
         &found,
         &[
