@@ -185,13 +185,13 @@ measure_idle_worker() {
   record "idle acf-worker, resident" "$memory" MB 12
 }
 
-# Starts the model server, and leaves its address in `model_url`.
+# Starts the model server, which itself is not measured, and leaves its address in `model_url`.
 start_model_server() {
-  cargo build --quiet --release --locked --package acf-tests --bin model-server
+  cargo build --quiet --locked --package acf-tests --bin model-server
   local target
   target=$(cargo metadata --no-deps --format-version 1 --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
   mkfifo "$scratch/to-server" "$scratch/from-server"
-  "$target/release/model-server" 'date +%N > hello.txt' <"$scratch/to-server" >"$scratch/from-server" &
+  "$target/debug/model-server" 'date +%N > hello.txt' <"$scratch/to-server" >"$scratch/from-server" &
   model_server=$!
   # It ends when this end of the pipe is closed.
   exec {to_server}>"$scratch/to-server"
