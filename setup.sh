@@ -428,6 +428,8 @@ verb_test() {
   find_agents
   local profile=default
   if $assume_yes; then profile=ci; fi
+  # What is built once and thrown away needs no memory of how: gigabytes of disk.
+  if [[ ${CI:-} == true ]]; then export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}; fi
 
   run cargo fmt --check
   run_hint=$BUILD_HINT run cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -236,6 +236,7 @@ pub struct PolicyFile {
     verify: Vec<String>,
     max_fixes: Option<u32>,
     regate: Option<String>,
+    gate_home: Option<String>,
     timeouts: BTreeMap<String, String>,
 }
 
@@ -274,6 +275,13 @@ impl PolicyFile {
         self
     }
 
+    /// Says which home the gate has: `worker`, `new`.
+    #[must_use]
+    pub fn gate_home(mut self, which: &str) -> Self {
+        self.gate_home = Some(which.to_owned());
+        self
+    }
+
     /// Limits a step (`setup`, `verify`, `agent`, `stall`) to a time such as `5s`.
     #[must_use]
     pub fn timeout(mut self, step: &str, limit: &str) -> Self {
@@ -291,6 +299,9 @@ impl PolicyFile {
         }
         if let Some(when) = &self.regate {
             line("regate", string(when));
+        }
+        if let Some(which) = &self.gate_home {
+            line("gate_home", string(which));
         }
         for (step, limit) in &self.timeouts {
             line(&format!("timeouts.{step}"), string(limit));

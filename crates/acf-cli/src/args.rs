@@ -147,6 +147,7 @@ pub enum Command {
     /// Show the pool of workers, or bring it to a size
     Workers(SizeArgs),
     /// Show the pool of planners, or bring it to a size
+    #[command(after_help = fleet::PLANNERS_EXAMPLES)]
     Planners(SizeArgs),
     /// Start more workers beside those that run
     Add(AddArgs),

@@ -140,6 +140,9 @@ pub fn hint_for(error: &StartError) -> Option<String> {
             ClaimError::Refused { .. } => KEEP_CLAIMS_IN_BRANCHES,
             ClaimError::Lost | ClaimError::Other { .. } => return None,
         },
+        StartError::Agent(AgentError::Unusable { .. }) => {
+            "mend the program, or name another one with AGENT_COMMAND"
+        }
         StartError::Agent(AgentError::NotRunnable { .. }) => {
             "install it where that user can run it: for everybody, and not in a home"
         }

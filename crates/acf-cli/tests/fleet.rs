@@ -57,7 +57,6 @@ impl Factory {
             runtime: RuntimeChoice::Process,
             directories: Directories { cache: nowhere.clone(), state: nowhere },
             stop_grace: Duration::from_secs(30),
-            log_filter: "info".into(),
         };
         let cli = Cli::try_parse_from(format!("acf {line}").split_whitespace())?;
         let exit = match cli.command {

@@ -177,6 +177,14 @@ pub enum AgentError {
         /// The program.
         program: String,
     },
+    /// Its program cannot be started.
+    #[error("the agent's program `{program}` {why}")]
+    Unusable {
+        /// The program.
+        program: String,
+        /// What is wrong with it: `is not executable`.
+        why: String,
+    },
     /// Its program cannot be run by the user as whom agents run.
     #[error("the agent's program `{program}` cannot be run by `{user}`")]
     NotRunnable {

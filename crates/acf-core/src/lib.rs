@@ -22,6 +22,7 @@ pub mod prices;
 pub mod progress;
 pub mod prompt;
 pub mod receipt;
+pub mod receipt_text;
 pub mod run;
 pub mod runtime;
 pub mod tracker;

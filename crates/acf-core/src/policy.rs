@@ -21,6 +21,17 @@ pub enum Regate {
     Never,
 }
 
+/// Where the gate's commands find what is kept in a home: tools, caches, settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateHome {
+    /// In the home of the worker's user; in a new one where agents run as another user.
+    #[default]
+    Worker,
+    /// In a new and empty one for each gate: what an agent has installed in its home is not there.
+    New,
+}
+
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -28,7 +39,7 @@ pub struct Timeouts {
     pub setup: Duration,
     /// Each verify command.
     pub verify: Duration,
-    /// One round of the agent, where the repository says it.
+    /// All rounds of the agent in a run, where the repository says it.
     pub agent: Option<Duration>,
     /// Silence of the agent, where the repository says it.
     pub stall: Option<Duration>,
@@ -41,7 +52,7 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// Returns how long one round of the agent may take, where the operator may have said it too: an
+    /// Returns how long the rounds of the agent may take in a run, where the operator may have said it too: an
     /// hour, if nobody has.
     #[must_use]
     pub fn of_agent(&self, operators: Option<Duration>) -> Duration {
@@ -75,6 +86,8 @@ pub struct Policy {
     pub max_fixes: u32,
     /// When work is checked again after a rebase.
     pub regate: Regate,
+    /// Which home the gate has.
+    pub gate_home: GateHome,
     /// How long things may take.
     pub timeouts: Timeouts,
 }
@@ -86,6 +99,7 @@ impl Default for Policy {
             verify: Vec::new(),
             max_fixes: 2,
             regate: Regate::default(),
+            gate_home: GateHome::default(),
             timeouts: Timeouts::default(),
         }
     }
@@ -127,6 +141,8 @@ struct File {
     #[serde(default)]
     regate: Regate,
     #[serde(default)]
+    gate_home: GateHome,
+    #[serde(default)]
     timeouts: FileTimeouts,
 }
 
@@ -153,6 +169,7 @@ impl Policy {
             verify: file.verify,
             max_fixes: file.max_fixes.unwrap_or(defaults.max_fixes),
             regate: file.regate,
+            gate_home: file.gate_home,
             timeouts: Timeouts {
                 setup: limit("setup", file.timeouts.setup)?.unwrap_or(limits.setup),
                 verify: limit("verify", file.timeouts.verify)?.unwrap_or(limits.verify),
@@ -187,6 +204,7 @@ mod tests {
             verify  = ["npm test", "npm run lint"]
             max_fixes = 5
             regate  = "always"
+            gate_home = "new"
             [timeouts]
             setup = "1m"
             verify = "2m"
@@ -198,6 +216,7 @@ mod tests {
             verify: vec!["npm test".into(), "npm run lint".into()],
             max_fixes: 5,
             regate: Regate::Always,
+            gate_home: GateHome::New,
             timeouts: Timeouts {
                 setup: Duration::from_secs(60),
                 verify: Duration::from_secs(120),

@@ -3,7 +3,7 @@
 //! Agents then cannot touch the worker, its guards, its mirror and its credentials by the operating
 //! system's own rules. What they work in is given to that user; their home is a new one.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,6 +13,7 @@ use std::process::Command;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, openat};
 use rustix::process::geteuid;
 
+use crate::held_directory::HeldDirectory;
 use crate::process::UserIds;
 
 /// The deepest directory that is looked into; each level takes an open file.
@@ -119,41 +120,31 @@ impl AgentUser {
 /// The home of a worker's agents where they have a user of their own: made for the worker, and removed
 /// with it. One that a killed worker left is removed like an abandoned checkout.
 #[derive(Debug)]
-pub struct AgentHome {
-    path: PathBuf,
-    // Held for as long as the directory is in use.
-    _lock: File,
-}
+pub struct AgentHome(HeldDirectory);
 
 impl AgentHome {
     /// Makes a new home in a directory, for nobody but its owner.
     ///
     /// # Errors
     /// Where the disk refuses.
-    pub fn make(directory: &Path, worker: &str) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
-        let path = directory.join(format!("home-{worker}"));
-        let lock = File::options().create(true).append(true).open(path.with_extension("lock"))?;
-        lock.try_lock().map_err(io::Error::other)?;
-        fs::create_dir(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
-        Ok(Self { path, _lock: lock })
+    pub fn make(directory: &Path, whose: &str) -> io::Result<Self> {
+        let home = Self(HeldDirectory::make(directory, &format!("home-{whose}"))?);
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700))?;
+        Ok(home)
     }
 
     /// Returns where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 }
 
 impl Drop for AgentHome {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::warn!(%error, "cannot remove {}; the next start will", self.path.display());
-            return;
+        if let Err(error) = self.0.remove() {
+            tracing::warn!(%error, "cannot remove {}; the next start will", self.path().display());
         }
-        let _litter = fs::remove_file(self.path.with_extension("lock"));
     }
 }
 

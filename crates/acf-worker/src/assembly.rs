@@ -29,7 +29,7 @@ use crate::agent_user::{AgentHome, AgentUser, AgentUserError};
 use crate::clock::SystemClock;
 use crate::config::{self, AgentChoice, AgentSettings, Allowance, Settings, TodoLocation, child_environment};
 use crate::events::EventFile;
-use crate::git::checkout::{Author, checkouts_dir, remove_abandoned};
+use crate::git::checkout::{Author, checkouts_dir};
 use crate::git::claims::GitClaims;
 use crate::git::command::Git;
 use crate::git::mirror::{Mirror, MirrorError};
@@ -37,6 +37,7 @@ use crate::git::pages::{Location, Pages};
 use crate::git::probe::{self, ProbeError};
 use crate::git::remote::{Credentials, Remote};
 use crate::git::todo_file::RepositoryFile;
+use crate::held_directory::remove_abandoned;
 use crate::masked::Masked;
 use crate::process::{self, End, Guard, GuardedCommand, Limits, Place};
 use crate::start::patiently;
@@ -257,7 +258,9 @@ fn in_home(cause: io::Error) -> StartError {
 
 /// Makes the home of a worker's agents, beside the checkouts.
 fn make_home(user: &AgentUser, work_dir: &Path, worker: &WorkerId) -> Result<AgentHome, StartError> {
-    let home = AgentHome::make(&checkouts_dir(work_dir), worker.as_str()).map_err(in_home)?;
+    // Two workers may have been given the same id.
+    let whose = format!("{worker}-{}", Uuid::new_v4().simple());
+    let home = AgentHome::make(&checkouts_dir(work_dir), &whose).map_err(in_home)?;
     user.own(home.path()).map_err(in_home)?;
     Ok(home)
 }
@@ -488,7 +491,7 @@ pub async fn assemble(
     let hosting = open_hosting(settings, &repository)?;
     let whoami = async || Ok(tracker.port.whoami().await?);
     let account = patiently(settings.tracker.service(), &*clock, stop, whoami).await?;
-    remove_abandoned(&repository_settings.work_dir);
+    remove_abandoned(&checkouts_dir(&repository_settings.work_dir));
     unless_stopped(stop, repository.mirror.tidy()).await?;
     let events = EventFile::open(settings.worker.events_file.as_deref(), id.clone(), clock.clone());
     let observer: Arc<dyn Observer> = Arc::new(

@@ -31,7 +31,7 @@ pub struct Errand {
 /// # Errors
 /// [`StartError::Machine`] when signals cannot be handled.
 pub fn begin(settings: &Settings) -> Result<CancellationToken, StartError> {
-    log::init(&settings.worker.log_filter, settings.mask.clone());
+    log::init(settings.worker.log_filter.clone(), settings.mask.clone());
     let stop = CancellationToken::new();
     signals::install(stop.clone(), settings.worker.stop_grace, left_behind(settings.worker.id.as_ref()))
         .map_err(|cause| StartError::Machine { attempt: "cannot handle signals", cause })?;

@@ -16,6 +16,7 @@ pub mod events;
 pub mod foreground;
 pub mod gate;
 pub mod git;
+pub mod held_directory;
 pub mod log;
 mod masked;
 mod plain_file;

@@ -3,21 +3,21 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use acf_core::mask::Mask;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry;
 
-/// Makes `tracing` write to standard error, masked. `filter` is a valid filter.
+/// Makes `tracing` write to standard error, masked.
 ///
 /// Calling it a second time in a process does nothing.
-pub fn init(filter: &str, mask: Mask) {
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+pub fn init(filter: Targets, mask: Mask) {
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .with_timer(Utc)
-        .with_writer(MaskedStderr { mask })
-        .finish();
-    let _ = tracing::subscriber::set_global_default(subscriber);
+        .with_writer(MaskedStderr { mask });
+    let _ = tracing::subscriber::set_global_default(registry().with(lines).with(filter));
 }
 
 /// Writes times as `2026-01-02T03:04:05Z`.

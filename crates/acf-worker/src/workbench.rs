@@ -10,7 +10,7 @@ use std::time::Duration;
 use acf_core::issue::{Stage, Status, label};
 use acf_core::issue_run::{Collected, Event, GateOutcome, Rebased, Round, Terms};
 use acf_core::mask::Mask;
-use acf_core::policy::{POLICY_PATH, Policy};
+use acf_core::policy::{GateHome, POLICY_PATH, Policy};
 use acf_core::prices::Prices;
 use acf_core::progress::{Observer, Step, What};
 use acf_core::prompt::repository_path;
@@ -78,17 +78,25 @@ impl GitWorkbench {
         Place { guard: &self.guard, dir, env: &self.environment, limits }
     }
 
-    /// Makes a home for one gate, where agents have one of their own: what they have installed in theirs is not
-    /// there.
-    fn home_of_gate(&self, job: &Job) -> Result<Option<AgentHome>, Failure> {
-        let Some(user) = &self.user else { return Ok(None) };
+    /// Makes a home for one gate, where it is not to find what agents have installed in theirs.
+    fn home_of_gate(&self, job: &Job, wanted: GateHome) -> Result<Option<AgentHome>, Failure> {
+        let user = self.user.as_ref().map(|user| &user.0);
+        if user.is_none() && wanted == GateHome::Worker {
+            return Ok(None);
+        }
         let made = AgentHome::make(&checkouts_dir(&self.work_dir), &format!("gate-{}", job.run));
-        let owned = made.and_then(|home| user.0.own(home.path()).map(|()| home));
+        let owned = made.and_then(|home| {
+            user.map_or(Ok(()), |user| user.own(home.path()))?;
+            Ok(home)
+        });
         owned.map(Some).map_err(|error| broken("cannot make a home for the gate", &error))
     }
 
     fn environment_in(&self, home: &AgentHome) -> Vec<(OsString, OsString)> {
-        let others = self.environment.iter().filter(|(name, _)| name != "HOME").cloned();
+        let leads_home = |name: &OsString| {
+            name == "HOME" || name == "TMPDIR" || name.as_encoded_bytes().starts_with(b"XDG_")
+        };
+        let others = self.environment.iter().filter(|(name, _)| !leads_home(name)).cloned();
         others.chain([("HOME".into(), home.path().into())]).collect()
     }
 
@@ -417,7 +425,7 @@ impl GitBench {
         let copy = self.checkout.clean_copy(&work).await;
         let copy = copy.map_err(|error| broken("cannot make a clean checkout for the gate", &error))?;
         self.with.hand_over(&copy).await?;
-        let home = self.with.home_of_gate(&self.job)?;
+        let home = self.with.home_of_gate(&self.job, self.policy.gate_home)?;
         let setup = self.run_checks(Purpose::Setup, &copy, home.as_ref(), stop).await?;
         let report = match setup.end {
             GateEnd::Judged(GateOutcome::Passed) => {

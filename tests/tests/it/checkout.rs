@@ -12,7 +12,8 @@ use acf_core::run::{CommitId, RunId};
 use acf_tests::claims::{Machine, issue};
 use acf_tests::sandbox::Sandbox;
 use acf_worker::git::Checkout;
-use acf_worker::git::checkout::{self, Snapshot, WipNote};
+use acf_worker::git::checkout::{self, Snapshot, WipNote, checkouts_dir};
+use acf_worker::held_directory::remove_abandoned;
 
 /// A checkout of a sandbox's trunk.
 struct Scene {
@@ -304,10 +305,10 @@ async fn only_checkouts_that_nobody_holds_are_removed_as_abandoned() {
     drop(abandoned);
 
     let work_dir = scene.machine.work_dir.clone();
-    checkout::remove_abandoned(&work_dir);
+    remove_abandoned(&checkouts_dir(&work_dir));
     assert!(!abandoned_tree.exists());
     assert!(scene.checkout.tree().join("README.md").exists());
-    checkout::remove_abandoned(Path::new("/nowhere"));
+    remove_abandoned(Path::new("/nowhere"));
 }
 
 #[tokio::test]
@@ -321,7 +322,7 @@ async fn workers_that_start_together_share_the_removing() {
     let removers: Vec<_> = (0..4)
         .map(|_| {
             let work_dir = work_dir.clone();
-            std::thread::spawn(move || checkout::remove_abandoned(&work_dir))
+            std::thread::spawn(move || remove_abandoned(&checkouts_dir(&work_dir)))
         })
         .collect();
     removers.into_iter().for_each(|remover| remover.join().unwrap());

@@ -229,7 +229,9 @@ mod limits {
         assert_eq!(ends(&factory, "TODO-1"), ["out_of_budget"]);
         assert_eq!(factory.runs("TODO-1")[0]["receipt"]["usage"]["cost_usd"], 3.0);
 
-        let factory = told_with(&policy, &rounds).with("AGENT_BUDGET_USD", "4");
+        // Else it may have ended well before the limit ends it.
+        let never_ends: [&[&str]; 1] = [&["@usage 1 1 3", "@fix usage 1 1 3", "@fix hang"]];
+        let factory = told_with(&policy, &never_ends).with("AGENT_BUDGET_USD", "4");
         factory.drain().done();
         assert_eq!(ends(&factory, "TODO-1"), ["out_of_budget"], "its second round passed it");
         let factory = told_with(&policy, &rounds).with("AGENT_BUDGET_USD", "10");
@@ -244,6 +246,14 @@ mod limits {
         told(&[&[talk]]).with("AGENT_TIMEOUT", "500ms").drain_to("agent_timed_out");
         let policy = PolicyFile::new().timeout("stall", "300ms");
         told_with(&policy, &[&["@hang"]]).with("AGENT_STALL_TIMEOUT", "10m").drain_to("agent_stalled");
+    }
+
+    #[test]
+    fn of_time_are_those_of_the_run_and_not_of_each_round() {
+        let policy = PolicyFile::new().verify("test -e fixed.txt");
+        let rounds: [&[&str]; 1] = [&["@every sleep 1.5", "@write a.txt A", "@fix write fixed.txt F"]];
+        told_with(&policy, &rounds).with("AGENT_TIMEOUT", "2s").drain_to("agent_timed_out");
+        told_with(&policy, &rounds).with("AGENT_TIMEOUT", "1m").drain_to("landed");
     }
 
     trait Drains {
@@ -566,6 +576,32 @@ mod the_gate {
         assert_not_passed("test -e ../node_modules/ok || test -e ../ok", &["@write a.txt A", above]);
         let old_gate = "@sh mkdir -p ../gate/build && touch ../gate/build/ok";
         assert_not_passed("test -e build/ok", &["@write a.txt A", old_gate]);
+    }
+
+    #[test]
+    fn is_not_passed_by_what_was_installed_in_a_home_where_it_has_a_new_one() {
+        let install = "@sh mkdir -p \"$HOME/.local\" && echo me > \"$HOME/.local/ok\"";
+        let ends_with = |home: &str| {
+            let policy = PolicyFile::new().verify("test -e \"$HOME/.local/ok\"").max_fixes(0).gate_home(home);
+            let factory = told_with(&policy, &[&["@write a.txt A", install]]);
+            factory.drain().done();
+            let left: Vec<_> = std::fs::read_dir(factory.checkouts()).unwrap().flatten().collect();
+            assert!(left.is_empty(), "{left:?}");
+            ends(&factory, "TODO-1")
+        };
+        assert_eq!(ends_with("new"), ["gate_failed"]);
+        assert_eq!(ends_with("worker"), ["landed"], "the home of its user, with the tools in it");
+    }
+
+    #[test]
+    fn has_nothing_in_a_new_home_that_leads_to_the_old_one() {
+        let lost =
+            "test -d \"$HOME\" && test -z \"$(ls -A \"$HOME\")\" && test -z \"$XDG_CACHE_HOME$TMPDIR\"";
+        let kept = "mkdir -m 500 \"$HOME/read-only\"";
+        let policy = PolicyFile::new().verify(lost).verify(kept).gate_home("new");
+        let factory = told_with(&policy, &[&["@write a.txt A"]]).with("XDG_CACHE_HOME", "/nowhere");
+        factory.drain().done();
+        assert_eq!(ends(&factory, "TODO-1"), ["landed"]);
     }
 
     #[test]

@@ -100,9 +100,11 @@ mod issues {
         let claimed = factory.acf(&["issues", "claim", "--json", "--account", "ann"]).done().json();
         assert_eq!(claimed["key"], "TODO-1");
         assert_eq!(factory.acf(&["issues", "claim", "TODO-3"]).done().stdout, "TODO-3 c\n");
-        for args in [&["issues", "claim"][..], &["issues", "claim", "TODO-1"], &["issues", "claim", "TODO-2"]]
-        {
-            assert_eq!(factory.acf(args).refused(3), "there is no issue to claim\n");
+        assert_eq!(factory.acf(&["issues", "claim"]).refused(3), "there is no issue to claim\n");
+        for (key, why) in [("TODO-1", "assigned to ann"), ("TODO-2", "needs-plan")] {
+            let told = factory.acf(&["issues", "claim", key]).refused(3);
+            assert_says(&told, &[&format!("{key} cannot be claimed:\n  ✘ "), why]);
+            assert!(!told.contains('✔'), "only what keeps it: {told}");
         }
         assert_eq!(factory.acf(&["issues", "claim", "--stage", "planning"]).done().stdout, "TODO-2 b\n");
         let expected = "- [>] a\n  - Assignee: ann\n- [~] b [needs-plan]\n  - Assignee: acf\n- [>] c\n  - Assignee: acf\n";
@@ -288,6 +290,18 @@ mod original_names {
             assert_eq!(factory.sandbox().todo_text(), expected);
             assert_says(&tool(&["view", "TODO-3"]).refused(1), &["TODO-3"]);
         }
+    }
+
+    #[test]
+    fn agent_needs_no_tracker_and_no_repository() {
+        let factory =
+            Factory::with_todo("").without("PROJECT").without("GIT_REPO_URL").without("TASK_MANAGER");
+        factory.called("agent", &["init"]).done();
+        let directory = factory.sandbox().root().display();
+        let prompt = format!("@write {directory}/said.txt hello");
+        factory.called("agent", &["run", &prompt]).done();
+        let said = std::fs::read_to_string(factory.sandbox().root().join("said.txt")).unwrap();
+        assert_eq!(said, "hello\n");
     }
 
     #[test]

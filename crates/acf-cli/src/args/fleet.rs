@@ -33,6 +33,12 @@ Examples:
   acf workers 4     start or stop until four are running; idle ones are stopped first
   acf workers 0     stop all of them";
 
+pub(super) const PLANNERS_EXAMPLES: &str = "\
+Examples:
+  acf planners      show the pool
+  acf planners 1    start or stop until one is running; idle ones are stopped first
+  acf planners 0    stop all of them";
+
 /// The arguments of `acf workers` and `acf planners`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = SIZE_EXAMPLES)]

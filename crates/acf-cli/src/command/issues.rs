@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use acf_core::claim::ClaimStore;
 use acf_core::clock::Clock as _;
-use acf_core::eligibility::{Verdict, judge_issue};
+use acf_core::eligibility::{Finding, Verdict, judge_issue};
 use acf_core::issue::{Issue, IssueKey, IssueRef, Stage};
 use acf_core::run::RunId;
 use acf_core::tracker::{Applied, Change, Condition, Tracker};
 use acf_worker::assembly::{OpenTracker, new_worker_id};
 use acf_worker::clock::SystemClock;
-use acf_worker::config::{Need, Settings};
+use acf_worker::config::{self, Need, Settings};
 use acf_worker::worker::{Orders, explain, explain_budget, hand_out};
 use serde::Serialize;
 
@@ -113,12 +113,17 @@ struct Explanation<'a> {
     verdict: &'a Verdict,
 }
 
-async fn explain_one(args: &ExplainArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
-    let settings = context.settings(Need::Tracker)?;
-    let tracker = context.tracker(&settings).await?;
-    let issue = tracker.port.issue(&tracker.key(&args.key).into()).await?;
-    let (stage, rules) = (args.stage, &settings.rules);
-    let verdict = match context.repository(&settings).await? {
+/// Judges an issue as a worker would; claims and past runs only where there is a repository.
+async fn judged(
+    context: &Context,
+    settings: &Settings,
+    key: &IssueKey,
+    stage: Stage,
+) -> anyhow::Result<(Issue, Verdict)> {
+    let tracker = context.tracker(settings).await?;
+    let issue = tracker.port.issue(&tracker.key(key).into()).await?;
+    let rules = &settings.rules;
+    let verdict = match context.repository(settings).await? {
         Some(repository) => {
             let (claims, clock) = (&*repository.claims, SystemClock::default());
             let mut verdict = explain(claims, &issue, stage, rules, &clock).await?;
@@ -129,6 +134,13 @@ async fn explain_one(args: &ExplainArgs, context: &Context, out: &mut Out) -> an
         }
         None => judge_issue(&issue, stage, rules),
     };
+    Ok((issue, verdict))
+}
+
+async fn explain_one(args: &ExplainArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
+    let settings = context.settings(Need::Tracker)?;
+    let stage = args.stage;
+    let (issue, verdict) = judged(context, &settings, &args.key, stage).await?;
     if args.output.json {
         let eligible = verdict.is_eligible();
         out.json(&Explanation { issue: &issue.key, stage, eligible, verdict: &verdict })?;
@@ -147,18 +159,37 @@ fn explained(issue: &Issue, stage: Stage, verdict: &Verdict) -> String {
     let summary = one_line(&issue.summary, SUMMARY_WIDTH);
     let mut text = format!("{} {summary:?} {would} by {article} {}:", issue.key, stage.worker_word());
     for finding in &verdict.findings {
-        let mark = if finding.ok { '✔' } else { '✘' };
-        let remedy = finding.remedy.as_ref().map(|remedy| format!("  → {remedy}")).unwrap_or_default();
-        text += &format!("\n  {mark} {}{remedy}", finding.says);
+        text += &found(finding);
     }
     text
+}
+
+fn found(finding: &Finding) -> String {
+    let mark = if finding.ok { '✔' } else { '✘' };
+    let remedy = finding.remedy.as_ref().map(|remedy| format!("  → {remedy}")).unwrap_or_default();
+    format!("\n  {mark} {}{remedy}", finding.says)
+}
+
+/// Says why an issue could not be claimed, in the words of `acf issues explain`.
+async fn why_not_claimed(context: &Context, key: &IssueKey, stage: Stage) -> anyhow::Result<String> {
+    // It has warned already.
+    let settings = config::load(context.layers(), Need::Tracker)?;
+    let (issue, verdict) = judged(context, &settings, key, stage).await?;
+    let reasons: String = verdict.findings.iter().filter(|finding| !finding.ok).map(found).collect();
+    Ok(match &*reasons {
+        "" => format!("{} was taken by another one just now", issue.key),
+        reasons => format!("{} cannot be claimed:{reasons}", issue.key),
+    })
 }
 
 async fn claim(args: &ClaimArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let claimed = claim_next(context, args.key.as_ref(), args.stage, args.account.as_deref()).await?;
     match claimed {
         None => {
-            say("there is no issue to claim");
+            match &args.key {
+                Some(key) => say(why_not_claimed(context, key, args.stage).await?),
+                None => say("there is no issue to claim"),
+            }
             Ok(Exit::NothingToDo)
         }
         Some((issue, _)) if args.output.json => {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use acf_core::claim::ClaimStore as _;
-use acf_core::comment::{agent_line, duration, gate_line, tokens};
 use acf_core::issue::{IssueKey, IssueRef};
 use acf_core::ledger::{By, Sum, sums};
 use acf_core::money::cost;
 use acf_core::receipt::Receipt;
+use acf_core::receipt_text::{agent_line, duration, gate_line, tokens};
 use acf_core::run::{Outcome, RunRecord};
 use acf_worker::config::{self, Need, Settings};
 

@@ -337,7 +337,7 @@ fn told(trouble: &Trouble) -> String {
     match trouble {
         Trouble::RateLimited { retry_after: None } => "rate limited".to_owned(),
         Trouble::RateLimited { retry_after: Some(wait) } => {
-            format!("rate limited for {}", acf_core::comment::duration(*wait))
+            format!("rate limited for {}", acf_core::receipt_text::duration(*wait))
         }
         Trouble::Unavailable { message } => format!("service unavailable: {message}"),
         Trouble::QuotaExhausted { resets_at: None } => "no quota left".to_owned(),

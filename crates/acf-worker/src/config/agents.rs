@@ -8,11 +8,11 @@ use super::child_environment::is_acted_by;
 use super::reader::Reader;
 use super::sources::Found;
 use super::variables::{
-    AGENT, AGENT_COMMAND, AGENT_ENV, AGENT_MODEL, AGENTS, ANTHROPIC_API_KEY, CLAUDE_ACCESS_TOKEN,
-    CLAUDE_CODE_OAUTH_TOKEN, CLAUDE_MODEL, CLAUDE_REFRESH_TOKEN, CLAUDE_SUBSCRIPTION_TYPE,
-    CLAUDE_TOKEN_EXPIRES_AT, CODEX_API_KEY, CODEX_MODEL, COPILOT_GITHUB_TOKEN, COPILOT_MODEL,
-    COPILOT_PROVIDER_API_KEY, GEMINI_API_KEY, GEMINI_MODEL, GH_TOKEN, OPENAI_API_KEY, OPENCODE_MODEL,
-    OPENROUTER_API_KEY, Variable,
+    AGENT, AGENT_BUDGET_USD, AGENT_COMMAND, AGENT_ENV, AGENT_MODEL, AGENTS, ANTHROPIC_API_KEY,
+    CLAUDE_ACCESS_TOKEN, CLAUDE_CODE_OAUTH_TOKEN, CLAUDE_MODEL, CLAUDE_REFRESH_TOKEN,
+    CLAUDE_SUBSCRIPTION_TYPE, CLAUDE_TOKEN_EXPIRES_AT, CODEX_API_KEY, CODEX_MODEL, COPILOT_GITHUB_TOKEN,
+    COPILOT_MODEL, COPILOT_PROVIDER_API_KEY, FACTORY_BUDGET_USD_PER_DAY, GEMINI_API_KEY, GEMINI_MODEL,
+    GH_TOKEN, OPENAI_API_KEY, OPENCODE_MODEL, OPENROUTER_API_KEY, Variable,
 };
 use crate::agent::{Access, Subscription};
 
@@ -78,7 +78,11 @@ pub(super) fn read(reader: &mut Reader<'_>, needed: bool) -> Vec<AgentChoice> {
         warn_of_own(reader);
     }
     let choices = words.iter().enumerate().map(|(n, word)| agent(reader, *word, n == 0));
-    choices.collect::<Vec<_>>().into_iter().flatten().collect()
+    let choices: Vec<_> = choices.collect::<Vec<_>>().into_iter().flatten().collect();
+    if needed {
+        warn_of_unknown_costs(reader, &choices);
+    }
+    choices
 }
 
 fn agent(reader: &mut Reader<'_>, word: Word, is_first: bool) -> Option<AgentChoice> {
@@ -148,6 +152,21 @@ fn warn_of_own(reader: &mut Reader<'_>) {
         let own = own.join(", ");
         reader.warn(format!(
             "AGENT_ENV gives agents {own}, which acf acts by: so can whatever an issue makes them do"
+        ));
+    }
+}
+
+/// Warns of budgets that cannot hold: codex does not tell its model, by which its tokens are priced.
+fn warn_of_unknown_costs(reader: &mut Reader<'_>, choices: &[AgentChoice]) {
+    let is_nameless =
+        |choice: &AgentChoice| matches!(choice, AgentChoice::Codex(access) if access.model.is_none());
+    let budgets = [&AGENT_BUDGET_USD, &FACTORY_BUDGET_USD_PER_DAY];
+    if let (true, Some(budget)) =
+        (choices.iter().any(is_nameless), budgets.into_iter().find(|budget| reader.found(budget).is_some()))
+    {
+        let budget = budget.name;
+        reader.warn(format!(
+            "{budget} bounds nothing that codex does: it does not tell its model, so its cost is not known; set CODEX_MODEL"
         ));
     }
 }

@@ -8,7 +8,7 @@ use acf_core::eligibility::Rules;
 use acf_core::issue::Stage;
 use acf_core::mask::Mask;
 use acf_core::run::{AttemptLimits, WorkerId};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::git::pages::Location;
 
@@ -121,7 +121,7 @@ impl Prompts {
 }
 
 /// How a worker behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WorkerSettings {
     /// Its id; it is to make one up if there is none.
     pub id: Option<WorkerId>,
@@ -137,8 +137,8 @@ pub struct WorkerSettings {
     pub stop_grace: Duration,
     /// Where it appends what happens in it.
     pub events_file: Option<PathBuf>,
-    /// Which log lines are written: a valid `tracing` filter.
-    pub log_filter: String,
+    /// Which log lines are written.
+    pub log_filter: Targets,
 }
 
 /// Where and under which name workers run: all that a command needs that only looks after workers.
@@ -152,8 +152,6 @@ pub struct Factory {
     pub directories: Directories,
     /// How long a worker that is told to stop may take.
     pub stop_grace: Duration,
-    /// Which log lines are written: a valid `tracing` filter.
-    pub log_filter: String,
 }
 
 /// Where workers run.
@@ -170,7 +168,7 @@ pub enum RuntimeChoice {
 pub fn load(layers: &Layers, need: Need) -> Result<Settings, Problems> {
     let mut reader = Reader::new(layers);
     let settings = settings(&mut reader, need);
-    reader.finish(settings, Some(tracker_name(layers)))
+    reader.finish(settings, tracker_name(layers))
 }
 
 /// Reads what a command needs that only looks after workers. It asks for no tracker, repository or
@@ -222,11 +220,12 @@ pub fn load_fleet(layers: &Layers) -> Result<(Factory, Settings), Problems> {
     let mut reader = Reader::new(layers);
     let settings = settings(&mut reader, Need::Worker);
     let factory = factory(&mut reader);
-    reader.finish(factory.zip(settings), Some(tracker_name(layers)))
+    reader.finish(factory.zip(settings), tracker_name(layers))
 }
 
-fn tracker_name(layers: &Layers) -> &'static str {
-    Tracker::chosen_name(layers)
+/// Returns the tracker that is chosen; `None` where there is none of that name.
+fn tracker_name(layers: &Layers) -> Option<&'static str> {
+    Tracker::is_known(layers).then(|| Tracker::chosen_name(layers))
 }
 
 // Each function below reads all of its values before it gives up on any, so that no problem hides
@@ -239,7 +238,9 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
         &tracker,
         Some(Tracker::Todo(todo)) if matches!(todo.location, TodoLocation::InRepository(_))
     );
-    let needs_repository = matches!(need, Need::Repository | Need::Worker);
+    // Which repository is the default, and which settings are needed, depends on the tracker.
+    let needs_repository =
+        matches!(need, Need::Repository | Need::Worker) && Tracker::is_known(reader.layers());
     let default_url = match Tracker::chosen_name(reader.layers()) {
         "github" => DefaultUrl::Project(github::default_repository_url(reader, &access)),
         _ => DefaultUrl::None,
@@ -343,16 +344,9 @@ fn factory(reader: &mut Reader<'_>) -> Option<Factory> {
     let runtime = reader.choice(&FACTORY_RUNTIME, &[("process", RuntimeChoice::Process)]);
     let name = id(reader, &FACTORY_NAME);
     let stop_grace = reader.wait(&STOP_GRACE);
-    let log_filter = log_filter(reader);
     let directories =
         Directories::of(reader.layers().environment()).map_err(|problem| reader.note(problem)).ok();
-    Some(Factory {
-        name: name?,
-        runtime: runtime?,
-        directories: directories?,
-        stop_grace: stop_grace?,
-        log_filter: log_filter?,
-    })
+    Some(Factory { name: name?, runtime: runtime?, directories: directories?, stop_grace: stop_grace? })
 }
 
 /// Returns a text that can be part of a file's name or a ref.
@@ -367,11 +361,32 @@ fn id(reader: &mut Reader<'_>, variable: &Variable) -> Option<String> {
     })
 }
 
-fn log_filter(reader: &mut Reader<'_>) -> Option<String> {
-    reader.parse(&ACF_LOG, |text| match EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("write a filter such as info, debug, or info,acf_worker=trace".to_owned()),
+fn log_filter(reader: &mut Reader<'_>) -> Option<Targets> {
+    reader.parse(&ACF_LOG, |text| {
+        let parsed: Option<Vec<_>> = text.split(',').map(|part| log_directive(part.trim())).collect();
+        let directives = parsed.ok_or("write a filter such as info, debug, or info,acf_worker=trace")?;
+        Ok(directives.into_iter().fold(Targets::new(), |filter, (target, level)| match target {
+            Some(target) => filter.with_target(target, level),
+            None => filter.with_default(level),
+        }))
     })
+}
+
+/// Parses `LEVEL` or `TARGET=LEVEL`. A word that is no level would silence everything else if it were taken
+/// for a target, as `tracing` does.
+fn log_directive(text: &str) -> Option<(Option<&str>, LevelFilter)> {
+    let (target, level) = match text.split_once('=') {
+        Some((target, level)) => (Some(target.trim()), level.trim()),
+        None => (None, text),
+    };
+    let is_path = |target: &str| target.split("::").all(is_identifier);
+    // An empty level is one for `tracing`.
+    let is_meant = target.is_none_or(is_path) && !level.is_empty();
+    Some((target, level.parse().ok().filter(|_| is_meant)?))
+}
+
+fn is_identifier(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::github::{self, Access};
 use super::jira;
 use super::reader::Reader;
-use super::sources::{Found, Layers};
+use super::sources::{Found, Layers, Origin};
 use super::variables::{PROJECT, TASK_MANAGER, TODO_ASSIGNEE, TODO_FILE, TRACKERS, Variable};
 
 /// Where issues come from.
@@ -62,6 +62,11 @@ impl Tracker {
         TRACKERS.iter().copied().find(is_chosen).unwrap_or(TRACKERS[0])
     }
 
+    /// Tells whether the tracker that is chosen is one at all.
+    pub(super) fn is_known(layers: &Layers) -> bool {
+        layers.lookup(&TASK_MANAGER).found.is_none_or(|found| TRACKERS.contains(&found.value.trim()))
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>, access: &Access) -> Option<Self> {
         let kinds = [("todo", Kind::Todo), ("github", Kind::GitHub), ("jira", Kind::Jira)];
         match reader.choice(&TASK_MANAGER, &kinds)? {
@@ -87,9 +92,13 @@ fn location(reader: &mut Reader<'_>) -> Option<TodoLocation> {
             let used = location_of(reader, &PROJECT, &project);
             let unused = location_of(reader, &TODO_FILE, &todo_file);
             if used.is_some() && unused.is_some() && used != unused {
-                let (project, todo_file) =
-                    (reader.show(&PROJECT, &project), reader.show(&TODO_FILE, &todo_file));
-                reader.warn(format!("PROJECT is {project}, so TODO_FILE is not used: {todo_file}"));
+                let shown = reader.show(&PROJECT, &project);
+                if matches!(project.origin, Origin::Flag(_)) {
+                    let todo_file = reader.show(&TODO_FILE, &todo_file);
+                    reader.warn(format!("PROJECT is {shown}, so TODO_FILE is not used: {todo_file}"));
+                } else {
+                    reader.wrong(&TODO_FILE, &todo_file, format!("PROJECT is {shown}; set one of them only"));
+                }
             }
             used
         }

@@ -268,7 +268,7 @@ variables! {
     COPILOT_GITHUB_TOKEN = Variable::of(Agent, Text).secret().otherwise("`GH_TOKEN`, unless copilot has another provider");
     /// The API key of copilot with a model of another provider.
     COPILOT_PROVIDER_API_KEY = Variable::of(Agent, Text).secret();
-    /// How long one round of the agent may take; a shorter limit of the repository holds too.
+    /// How long the rounds of an agent may take in a run, waits apart; a shorter limit of the repository holds too.
     AGENT_TIMEOUT = Variable::of(Agent, Duration).otherwise("the repository's limit, else `60m`");
     /// How long the agent may be silent; a shorter limit of the repository holds too.
     AGENT_STALL_TIMEOUT = Variable::of(Agent, Duration).otherwise("the repository's limit, else `10m`");
@@ -308,7 +308,7 @@ variables! {
     ACF_CLAIM_TTL = Variable::of(Worker, Duration).default("30m");
     /// How long a worker that is told to stop may take to save its work.
     STOP_GRACE = Variable::of(Worker, Duration).default("30s");
-    /// Which log lines are written, as a `tracing` filter such as `debug` or `info,acf_worker=trace`.
+    /// Which log lines are written, by level and part of acf: `debug`, or `info,acf_worker=trace`.
     ACF_LOG = Variable::of(Worker, Text).default("info");
 
     /// Where workers run.

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use acf_core::agent::{Agent, AgentLimits, AgentOutcome, AgentRequest, Trouble};
 use acf_core::issue_run::{Event, Feedback, LONGEST_WAIT, Round};
@@ -88,6 +89,13 @@ impl GitBench {
         }
     }
 
+    /// Returns what is left of the time that agents may take in this run.
+    fn time_left(&self) -> Duration {
+        let taken = self.parts.iter().map(|part| Duration::from_millis(part.agent_ms)).sum();
+        let allowed = self.policy.timeouts.of_agent(self.with.allowance.timeout);
+        allowed.saturating_sub(taken)
+    }
+
     pub(super) async fn try_run_agent(
         &mut self,
         round: &Round,
@@ -116,6 +124,10 @@ impl GitBench {
             Ok(limits) => limits,
             Err(trouble) => return Ok(Event::AgentEnded(AgentOutcome::Trouble(trouble))),
         };
+        let timeout = self.time_left();
+        if timeout.is_zero() {
+            return Ok(Event::AgentEnded(AgentOutcome::TimedOut));
+        }
         if let (false, Some(work)) = (self.directory_is_current, &self.work) {
             let tree =
                 self.checkout.tree_of(work).await.map_err(|error| broken("cannot read the work", &error))?;
@@ -135,7 +147,6 @@ impl GitBench {
             report: Some(Path::new(REPORT)),
         };
         let (timeouts, allowance) = (self.policy.timeouts, &self.with.allowance);
-        let timeout = timeouts.of_agent(allowance.timeout);
         let place = self.with.place(&tree, timeout, Some(timeouts.of_silence(allowance.stall)));
         let mut log = capped_log(&self.job, "agent");
         let agent = self.agent();

@@ -1,5 +1,5 @@
 //! When a worker takes no issues for a while: its agents have no quota left, their service does not work, the
-//! day's budget is spent, or something is wrong with the repository itself.
+//! day's budget is spent, something is wrong with the repository itself, or run after run breaks.
 //!
 //! Every issue would fare alike then, so nothing is tried. What dead workers left is settled all the same.
 
@@ -29,6 +29,9 @@ const LONGEST_LEAST: Duration = Duration::from_secs(60 * 60);
 /// at a trunk that has moved again: workers whose tracker is a file on the trunk move it by trying.
 const LONGEST_AFTER_MOVE: Duration = Duration::from_secs(5 * 60);
 
+/// After this many runs in a row that broke, it is no longer taken for the issues' doing.
+const TOO_MANY_BROKE: u32 = 3;
+
 /// Why no issue is taken, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rest {
@@ -43,6 +46,8 @@ pub(super) struct Fatigue(Mutex<Met>);
 #[derive(Debug, Default)]
 struct Met {
     in_a_row: u32,
+    /// How many runs have broken since one did not.
+    broken: u32,
     rest: Option<Rest>,
     fault: Option<Fault>,
 }
@@ -67,18 +72,39 @@ impl Fatigue {
                 met.in_a_row = met.in_a_row.saturating_add(1);
                 let why = format!("{}; waiting until {until:.0}", without_time(&failure.reason));
                 met.rest = Some(Rest { why, until });
-                met.fault = None;
+                (met.fault, met.broken) = (None, 0);
             }
             Outcome::Failed(failure) if failure.kind == FailureKind::RepositoryFault => {
                 let trunk = None;
                 let try_moved_from = after(now, least(met.in_a_row).min(LONGEST_AFTER_MOVE));
                 met.fault = Some(Fault { reason: failure.reason.clone(), trunk, try_moved_from });
+                met.broken = 0;
                 met.pause(now);
                 met.in_a_row = met.in_a_row.saturating_add(1);
             }
+            Outcome::Failed(failure) if is_breakage(failure) => {
+                let broken = met.broken.saturating_add(1);
+                let rest =
+                    broken.checked_sub(TOO_MANY_BROKE - 1).filter(|beyond| *beyond > 0).map(|beyond| {
+                        let until = after(now, least(beyond));
+                        let reason = &failure.reason;
+                        Rest {
+                            why: format!("{broken} runs in a row broke: {reason}; waiting until {until:.0}"),
+                            until,
+                        }
+                    });
+                *met = Met { broken, rest, ..Met::default() };
+            }
+            // It says nothing of either: a run that was interrupted, or that came to nothing.
+            Outcome::Interrupted | Outcome::Withdrawn { .. } if met.broken > 0 => {}
             _ => *met = Met::default(),
         }
     }
+}
+
+/// Tells whether a failure may be the machine's or the agent's own, and so befall issue after issue.
+fn is_breakage(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::AgentCrashed | FailureKind::Internal)
 }
 
 fn is_tiring(failure: &Failure) -> bool {
@@ -405,6 +431,31 @@ mod tests {
         assert_eq!(stays.until, at(10 + 120));
         assert!(stays.why.starts_with("no template; "), "{}", stays.why);
         assert!(!is_tried(&fatigue, "moved", 11) && is_tried(&fatigue, "moved again", 11));
+    }
+
+    fn broken() -> RunRecord {
+        record(Outcome::Failed(Failure::new(FailureKind::AgentCrashed, "the agent exited with 1")))
+    }
+
+    #[test]
+    fn a_worker_whose_runs_break_one_after_the_other_does_not_try_them_all() {
+        let fatigue = Fatigue::default();
+        (0..2).for_each(|_| fatigue.note(&broken(), at(0)));
+        assert_eq!(rest(&fatigue, 0), None, "that may be the issues' doing");
+        fatigue.note(&broken(), at(0));
+        let why = "3 runs in a row broke: the agent exited with 1; waiting until 1970-01-01T00:01:00Z";
+        assert_eq!(rest(&fatigue, 59), Some(Rest { why: why.into(), until: at(60) }));
+        assert_eq!(rest(&fatigue, 60), None);
+        fatigue.note(&record(Outcome::Interrupted), at(60));
+        fatigue.note(&broken(), at(60));
+        assert_eq!(rest(&fatigue, 60).unwrap().until, at(60 + 120), "longer and longer");
+        (0..20).for_each(|_| fatigue.note(&broken(), at(200)));
+        assert_eq!(rest(&fatigue, 200).unwrap().until, at(200 + 3600));
+        let failure = Failure::new(FailureKind::GateFailed, "`make` exit 2");
+        fatigue.note(&record(Outcome::Failed(failure)), at(300));
+        assert_eq!(rest(&fatigue, 300), None, "the agent works");
+        fatigue.note(&broken(), at(301));
+        assert_eq!(rest(&fatigue, 301), None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use acf_core::comment::{agent_line, gate_line};
 use acf_core::issue::IssueKey;
+use acf_core::receipt_text::{agent_line, gate_line};
 use acf_core::run::{Outcome, RunRecord};
 use serde::Serialize;
 

@@ -94,3 +94,18 @@ fn the_tokens_of_a_claude_subscription_are_those_of_the_settings() {
     let problems = load(&with(&soon).layers(), Need::Worker).unwrap_err();
     assert_eq!(problems.as_slice()[0].remedy, "a number of milliseconds since 1970");
 }
+
+#[test]
+fn a_budget_that_cannot_hold_is_warned_of() {
+    let warnings = |more: &[(&str, &str)]| loaded(with(more)).warnings;
+    let told = |budget: &str| {
+        format!(
+            "{budget} bounds nothing that codex does: it does not tell its model, so its cost is not known; set CODEX_MODEL"
+        )
+    };
+    let codex = ("AGENT", "claude,codex");
+    assert_eq!(warnings(&[codex, ("AGENT_BUDGET_USD", "2")]), [told("AGENT_BUDGET_USD")]);
+    assert_eq!(warnings(&[codex, ("FACTORY_BUDGET_USD_PER_DAY", "9")]), [told("FACTORY_BUDGET_USD_PER_DAY")]);
+    let named = [codex, ("AGENT_BUDGET_USD", "2"), ("CODEX_MODEL", "gpt-5-codex")];
+    assert_eq!((warnings(&[codex]), warnings(&named)), (vec![], vec![]));
+}

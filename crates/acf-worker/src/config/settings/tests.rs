@@ -59,7 +59,7 @@ fn the_least_configuration_gets_every_default() {
             issue_recheck: Duration::from_secs(5 * 60),
             stop_grace: Duration::from_secs(30),
             events_file: None,
-            log_filter: "info".into(),
+            log_filter: Targets::new().with_default(LevelFilter::INFO),
         }
     );
     let repository = settings.repository.unwrap();
@@ -436,15 +436,30 @@ fn a_todo_file_in_the_repository_needs_the_repository() {
 }
 
 #[test]
-fn project_wins_over_todo_file_and_a_difference_is_a_warning() {
-    let settings = loaded(with(&[("TODO_FILE", "other.md")]));
+fn a_project_and_a_todo_file_that_differ_are_a_problem_unless_a_flag_decides() {
+    let place = || with(&[("TODO_FILE", "other.md")]);
+    insta::assert_snapshot!(refused(place(), Need::Tracker));
+    let flagged = place().flag(&PROJECT, "--project", "git:TODO.md");
     assert_eq!(
-        settings.warnings,
+        load(&flagged.layers(), Need::Tracker).unwrap().warnings,
         [
-            "PROJECT is `git:TODO.md` in the environment, so TODO_FILE is not used: `other.md` in the environment"
+            "PROJECT is `git:TODO.md` given by --project, so TODO_FILE is not used: `other.md` in the environment"
         ]
     );
     assert_eq!(loaded(with(&[("TODO_FILE", "git:./TODO.md")])).warnings, Vec::<String>::new());
+}
+
+#[test]
+fn an_unknown_tracker_is_told_and_nothing_that_depends_on_it() {
+    insta::assert_snapshot!(refused(Place::new(&[("TASK_MANAGER", "nope")]), Need::Worker));
+}
+
+#[test]
+fn an_agent_alone_needs_no_tracker_and_no_repository() {
+    let place = Place::new(&[("AGENT", "script"), ("TASK_MANAGER", "nope")]);
+    assert!(matches!(load_agent(&place.layers()).unwrap().agent, AgentChoice::Script));
+    let told = load_agent(&Place::new(&[]).layers()).unwrap_err().to_string();
+    assert!(told.starts_with("1 setting is missing\n  AGENT "), "{told}");
 }
 
 #[test]
@@ -542,8 +557,8 @@ fn secrets_are_in_no_output_whatever_is_wrong() {
     }
     assert!(problems.to_string().contains("AGENT"), "{problems}");
 
-    let settings =
-        loaded(with(&[("GIT_TOKEN", secret), ("JIRA_TOKEN", "jira-token"), ("TODO_FILE", "jira-token")]));
+    let place = with(&[("GIT_TOKEN", secret), ("JIRA_TOKEN", "jira-token"), ("TODO_FILE", "jira-token")]);
+    let settings = loaded(place.flag(&PROJECT, "--project", "git:TODO.md"));
     let shown = format!("{settings:?}");
     assert!(!shown.contains("s3cret") && !shown.contains("jira-token"), "{shown}");
     assert_eq!(settings.mask.apply(&format!("a {secret} b jira-token")), "a *** b ***");
@@ -554,4 +569,19 @@ fn a_flag_is_named_where_its_value_is_wrong() {
     let place = with(&[]).flag(&PROJECT, "--project", "git:");
     let shown = refused(place, Need::Worker);
     assert!(shown.contains("`git:` given by --project"), "{shown}");
+}
+
+#[test]
+fn a_log_filter_is_made_of_levels_and_never_silences_by_mistake() {
+    let filter = |text: &str| load(&with(&[("ACF_LOG", text)]).layers(), Need::Tracker);
+    let worker = filter("warn, acf_worker=TRACE,h2::client=off").unwrap().worker.log_filter;
+    assert!(worker.would_enable("acf_worker::git", &tracing::Level::TRACE));
+    assert!(!worker.would_enable("acf_core", &tracing::Level::INFO));
+    assert!(worker.would_enable("acf_core", &tracing::Level::WARN));
+    assert!(!worker.would_enable("h2::client", &tracing::Level::ERROR));
+    assert_eq!(filter("off").unwrap().worker.log_filter.default_level(), Some(LevelFilter::OFF));
+    for wrong in ["verbose", "acf_worker", "info,", "=info", "a b=info", "info,acf_worker=loud", "[["] {
+        let told = filter(wrong).unwrap_err().to_string();
+        assert!(told.contains("ACF_LOG") && told.contains("write a filter such as info"), "{wrong}: {told}");
+    }
 }
