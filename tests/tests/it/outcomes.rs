@@ -229,9 +229,7 @@ mod limits {
         assert_eq!(ends(&factory, "TODO-1"), ["out_of_budget"]);
         assert_eq!(factory.runs("TODO-1")[0]["receipt"]["usage"]["cost_usd"], 3.0);
 
-        // Else it may have ended well before the limit ends it.
-        let never_ends: [&[&str]; 1] = [&["@usage 1 1 3", "@fix usage 1 1 3", "@fix hang"]];
-        let factory = told_with(&policy, &never_ends).with("AGENT_BUDGET_USD", "4");
+        let factory = told_with(&policy, &rounds).with("AGENT_BUDGET_USD", "4");
         factory.drain().done();
         assert_eq!(ends(&factory, "TODO-1"), ["out_of_budget"], "its second round passed it");
         let factory = told_with(&policy, &rounds).with("AGENT_BUDGET_USD", "10");
