@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acf_core::claim::{Claim, ClaimError, ClaimStore as _, Held, Landing};
-use acf_core::issue::{Issue, Stage, Status};
+use acf_core::issue::{Issue, Stage};
 use acf_core::receipt::Receipt;
 use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunId, RunRecord, Target, WorkerId};
 use acf_worker::git::checkout::Author;
@@ -210,17 +210,7 @@ pub fn at(secs: i64) -> Timestamp {
 /// Where the key is none.
 #[must_use]
 pub fn issue(key: &str, summary: &str) -> Issue {
-    Issue {
-        key: key.parse().expect("tests use proper keys"),
-        summary: summary.into(),
-        description: String::new(),
-        status: Status::ToDo,
-        assignee: None,
-        labels: std::collections::BTreeSet::new(),
-        url: None,
-        blocked_by: Vec::new(),
-        identity: None,
-    }
+    Issue::new(key.parse().expect("tests use proper keys"), summary)
 }
 
 /// Returns the first claim of a run, which is named after its worker.

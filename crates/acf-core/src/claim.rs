@@ -398,15 +398,9 @@ mod tests {
 
     fn claim() -> Claim {
         let issue = Issue {
-            key: "TODO-3".parse().unwrap(),
-            summary: "Say hello".into(),
-            description: String::new(),
             status: Status::PlanApproved,
-            assignee: None,
-            labels: Default::default(),
-            url: None,
-            blocked_by: Vec::new(),
             identity: Some("abc".into()),
+            ..Issue::new("TODO-3".parse().unwrap(), "Say hello")
         };
         let now = Timestamp::from_second(1_000_000).unwrap();
         Claim::new(
@@ -473,17 +467,7 @@ mod tests {
 
     fn now_at(status: Status, assignee: Option<&str>) -> Issue {
         let key = claim().issue;
-        Issue {
-            key,
-            summary: String::new(),
-            description: String::new(),
-            status,
-            assignee: assignee.map(Into::into),
-            labels: Default::default(),
-            url: None,
-            blocked_by: Vec::new(),
-            identity: None,
-        }
+        Issue { status, assignee: assignee.map(Into::into), ..Issue::new(key, String::new()) }
     }
 
     #[test]

@@ -228,7 +228,7 @@ fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+
     use std::time::Duration;
 
     use jiff::Timestamp;
@@ -242,17 +242,8 @@ mod tests {
     use crate::run::tests::{landed as landed_record, record};
 
     fn claim() -> Claim {
-        let issue = Issue {
-            key: "TODO-3".parse().unwrap(),
-            summary: "Say hello".into(),
-            description: String::new(),
-            status: Status::PlanApproved,
-            assignee: None,
-            labels: BTreeSet::new(),
-            url: None,
-            blocked_by: Vec::new(),
-            identity: None,
-        };
+        let issue =
+            Issue { status: Status::PlanApproved, ..Issue::new("TODO-3".parse().unwrap(), "Say hello") };
         let (worker, run) = (WorkerId::new("w1"), RunId::new("r1"));
         Claim::new(&issue, Stage::Implementation, worker, run, Timestamp::UNIX_EPOCH, Duration::from_secs(60))
     }

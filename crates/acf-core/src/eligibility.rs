@@ -281,17 +281,7 @@ mod tests {
     use crate::run::{Failure, FailureKind};
 
     fn issue() -> Issue {
-        Issue {
-            key: "ACF-12".parse().unwrap(),
-            summary: "Rate-limit the export endpoint".into(),
-            description: String::new(),
-            status: Status::ToDo,
-            assignee: None,
-            labels: BTreeSet::new(),
-            url: None,
-            blocked_by: Vec::new(),
-            identity: None,
-        }
+        Issue::new("ACF-12".parse().unwrap(), "Rate-limit the export endpoint")
     }
 
     fn labelled(labels: &[&str]) -> Issue {

@@ -47,15 +47,9 @@ mod tests {
 
     fn issue(status: Status, assignee: Option<&str>) -> Issue {
         Issue {
-            key: "TODO-3".parse().unwrap(),
-            summary: "Say hello".into(),
-            description: String::new(),
             status,
             assignee: assignee.map(Into::into),
-            labels: Default::default(),
-            url: None,
-            blocked_by: Vec::new(),
-            identity: None,
+            ..Issue::new("TODO-3".parse().unwrap(), "Say hello")
         }
     }
 

@@ -249,6 +249,22 @@ pub struct Issue {
 }
 
 impl Issue {
+    /// Makes an issue of which no more is known, and which nobody has begun.
+    #[must_use]
+    pub fn new(key: IssueKey, summary: impl Into<String>) -> Self {
+        Self {
+            key,
+            summary: summary.into(),
+            description: String::new(),
+            status: Status::ToDo,
+            assignee: None,
+            labels: BTreeSet::new(),
+            url: None,
+            blocked_by: Vec::new(),
+            identity: None,
+        }
+    }
+
     /// Tells whether the issue carries that label.
     #[must_use]
     pub fn has_label(&self, label: &str) -> bool {

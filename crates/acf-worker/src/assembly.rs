@@ -1,6 +1,6 @@
 //! Builds what the settings ask for: the one place where adapters are chosen and put together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -433,17 +433,9 @@ impl AgentAlone {
 
 /// A prompt of a person, as if it were an issue.
 fn issue_of(prompt: &str) -> Issue {
-    Issue {
-        key: IssueKey::from_str("PROMPT-1").expect("a letter, a dash and a digit are a key"),
-        summary: prompt.lines().next().unwrap_or_default().to_owned(),
-        description: prompt.to_owned(),
-        status: Status::InProgress,
-        assignee: None,
-        labels: BTreeSet::new(),
-        url: None,
-        blocked_by: Vec::new(),
-        identity: None,
-    }
+    let key = IssueKey::from_str("PROMPT-1").expect("a letter, a dash and a digit are a key");
+    let summary = prompt.lines().next().unwrap_or_default();
+    Issue { description: prompt.to_owned(), status: Status::InProgress, ..Issue::new(key, summary) }
 }
 
 /// Makes a name for a worker that has none.

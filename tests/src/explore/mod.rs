@@ -29,7 +29,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use acf_core::issue::{Issue, IssueKey, Stage, Status, label};
+use acf_core::issue::{Issue, IssueKey, Stage, label};
 
 pub use schedule::Mishap;
 pub use search::{Bounds, Counterexample, Explored, exhaust, random_scenario, wander};
@@ -217,17 +217,9 @@ impl Scenario {
 /// When the key is none.
 #[must_use]
 pub fn issue(key: &str, labels: &[&str]) -> Issue {
-    Issue {
-        key: key.parse().expect("a key of the test's own"),
-        summary: format!("Do {key}"),
-        description: String::new(),
-        status: Status::ToDo,
-        assignee: None,
-        labels: labels.iter().map(ToString::to_string).collect(),
-        url: None,
-        blocked_by: Vec::new(),
-        identity: None,
-    }
+    let key: IssueKey = key.parse().expect("a key of the test's own");
+    let summary = format!("Do {key}");
+    Issue { labels: labels.iter().map(ToString::to_string).collect(), ..Issue::new(key, summary) }
 }
 
 /// Returns the stage that an issue in To Do begins with.

@@ -154,15 +154,12 @@ impl<'a> Document<'a> {
         let headline = &self.items[place].headline;
         let block = self.block(place);
         Issue {
-            key: key(place),
-            summary: headline.summary(),
             description: block.description(),
             status: headline.status(),
             assignee: block.assignee(),
             labels: headline.labels(),
-            url: None,
-            blocked_by: Vec::new(),
             identity: Some(self.identity(place)),
+            ..Issue::new(key(place), headline.summary())
         }
     }
 

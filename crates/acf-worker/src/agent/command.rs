@@ -65,23 +65,13 @@ impl Agent for Command {
 #[cfg(test)]
 mod tests {
     use acf_core::agent::AgentLimits;
-    use acf_core::issue::{Issue, Stage, Status};
+    use acf_core::issue::{Issue, Stage};
     use acf_core::receipt::Usage;
 
     use super::*;
 
     fn issue() -> Issue {
-        Issue {
-            key: "TODO-1".parse().unwrap(),
-            summary: String::new(),
-            description: String::new(),
-            status: Status::ToDo,
-            assignee: None,
-            labels: Default::default(),
-            url: None,
-            blocked_by: Vec::new(),
-            identity: None,
-        }
+        Issue::new("TODO-1".parse().unwrap(), String::new())
     }
 
     fn agent(command_line: &str) -> Command {

@@ -1,8 +1,6 @@
 //! Prompts: templates rendered strictly, so that a typo in one is an error and not a hole.
 
-use std::collections::BTreeSet;
-
-use acf_core::issue::{Issue, Stage, Status};
+use acf_core::issue::{Issue, Stage};
 use acf_core::issue_run::Feedback;
 use acf_core::prompt::{PromptIssue, PromptValues, fence, select};
 use acf_core::run::{Failure, FailureKind};
@@ -76,17 +74,8 @@ pub fn try_out(
     repository: Option<&str>,
     checks: &[String],
 ) -> Result<(), Failure> {
-    let issue = Issue {
-        key: "ISSUE-1".parse().expect("letters, a dash and a digit are a key"),
-        summary: "An issue".into(),
-        description: "Its description".into(),
-        status: Status::ToDo,
-        assignee: None,
-        labels: BTreeSet::new(),
-        url: None,
-        blocked_by: Vec::new(),
-        identity: None,
-    };
+    let key = "ISSUE-1".parse().expect("letters, a dash and a digit are a key");
+    let issue = Issue { description: "Its description".into(), ..Issue::new(key, "An issue") };
     let inputs = PromptInputs {
         issue: &issue,
         stage,
@@ -168,24 +157,11 @@ fn render(template: &str, values: impl Into<Value>) -> Result<String, minijinja:
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use acf_core::issue::Status;
 
     use super::*;
 
     fn issue(description: &str) -> Issue {
-        Issue {
-            key: "TODO-3".parse().unwrap(),
-            summary: "Say hello".into(),
-            description: description.into(),
-            status: Status::ToDo,
-            assignee: None,
-            labels: BTreeSet::new(),
-            url: None,
-            blocked_by: Vec::new(),
-            identity: None,
-        }
+        Issue { description: description.into(), ..Issue::new("TODO-3".parse().unwrap(), "Say hello") }
     }
 
     fn inputs<'a>(issue: &'a Issue, checks: &'a [String]) -> PromptInputs<'a> {

@@ -1,6 +1,6 @@
 //! A clock, a claim store and a worker of them for unit tests; they know no git and no time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -305,17 +305,7 @@ impl Tracker for Stubborn {
 }
 
 pub(super) fn issue() -> Issue {
-    Issue {
-        key: "TODO-3".parse().unwrap(),
-        summary: "Say hello".into(),
-        description: String::new(),
-        status: Status::ToDo,
-        assignee: None,
-        labels: BTreeSet::new(),
-        url: None,
-        blocked_by: Vec::new(),
-        identity: None,
-    }
+    Issue::new("TODO-3".parse().unwrap(), "Say hello")
 }
 
 pub(super) fn held(ttl_secs: u64) -> Held {

@@ -1,12 +1,11 @@
 //! Rounds of the agents `script` and `command`, run as the worker runs them.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use acf_core::agent::{Agent, AgentLimits, AgentOutcome, AgentRequest, Trouble};
-use acf_core::issue::{Issue, Stage, Status};
+use acf_core::issue::{Issue, Stage};
 use acf_core::prices::Prices;
 use acf_core::receipt::Usage;
 use acf_worker::agent::{Command, RoundReport, Script, prepare, round};
@@ -22,17 +21,7 @@ pub(crate) const LIMITS: Limits = Limits {
 };
 
 fn issue(description: &str) -> Issue {
-    Issue {
-        key: "TODO-3".parse().unwrap(),
-        summary: "Say hello".into(),
-        description: description.into(),
-        status: Status::ToDo,
-        assignee: None,
-        labels: BTreeSet::new(),
-        url: None,
-        blocked_by: Vec::new(),
-        identity: None,
-    }
+    Issue { description: description.into(), ..Issue::new("TODO-3".parse().unwrap(), "Say hello") }
 }
 
 /// An agent at work in a checkout.

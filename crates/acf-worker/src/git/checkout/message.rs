@@ -67,24 +67,11 @@ pub(super) fn commit_message(issue: &Issue, stage: Stage, run: &RunId, told: &[S
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use acf_core::issue::Status;
 
     use super::*;
 
     fn message(summary: &str, told: &[&str]) -> String {
-        let issue = Issue {
-            key: "TODO-3".parse().unwrap(),
-            summary: summary.into(),
-            description: String::new(),
-            status: Status::ToDo,
-            assignee: None,
-            labels: BTreeSet::new(),
-            url: None,
-            blocked_by: Vec::new(),
-            identity: None,
-        };
+        let issue = Issue::new("TODO-3".parse().unwrap(), summary);
         let told: Vec<_> = told.iter().map(ToString::to_string).collect();
         commit_message(&issue, Stage::Implementation, &RunId::new("r1"), &told)
     }
