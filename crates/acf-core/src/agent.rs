@@ -396,6 +396,17 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_that_is_used_up_stays_so_whatever_else_is_refused() {
+        let mut signals = Signals::default();
+        let exhausted = Trouble::QuotaExhausted { resets_at: None };
+        signals.note(&AgentEvent::Trouble(exhausted.clone()));
+        signals.note(&AgentEvent::Trouble(Trouble::RateLimited { retry_after: None }));
+        assert_eq!(signals.trouble, Some(exhausted));
+        signals.note(&AgentEvent::Trouble(Trouble::OutOfTurns));
+        assert_eq!(signals.trouble, Some(Trouble::OutOfTurns));
+    }
+
+    #[test]
     fn an_end_by_the_worker_is_told_as_such() {
         assert_eq!(judged(AgentExit::TimedOut, &[LIMITED]), AgentOutcome::TimedOut);
         assert_eq!(judged(AgentExit::Stalled, &[]), AgentOutcome::Stalled);

@@ -396,6 +396,14 @@ mod tests {
     use super::*;
     use crate::run::tests::landed;
 
+    #[test]
+    fn a_claim_has_its_runs_recorded_under_what_identifies_its_issue() {
+        assert_eq!(claim().record_name(), claim().issue_ref().record_name());
+        let moved = Claim { issue: "TODO-9".parse().unwrap(), ..claim() };
+        assert_eq!(moved.record_name(), claim().record_name());
+        assert!(claim().record_name().contains("abc"), "{}", claim().record_name());
+    }
+
     fn claim() -> Claim {
         let issue = Issue {
             status: Status::PlanApproved,

@@ -129,6 +129,7 @@ mod tests {
     #[test]
     fn runs_are_summed_by_issue_day_and_agent() {
         assert_eq!(told(By::Issue), [("TODO-3".into(), 3, 1, 2, Some(1.75), 1)]);
+        assert_eq!(sums(&records(), By::Issue)[0].agent_ms, 4 * 5, "of each agent's part");
         assert_eq!(
             told(By::Day),
             [("1970-01-01".into(), 1, 1, 0, Some(0.5), 0), ("1970-01-02".into(), 2, 0, 2, Some(1.25), 1)]

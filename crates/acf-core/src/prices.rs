@@ -140,7 +140,18 @@ mod tests {
         for known in ["plain", "acme/plain", "plain-20260105", "acme/eu/plain-2026-01-05"] {
             assert!(prices.of(known).is_some(), "{known}");
         }
-        for unknown in ["plain-mini", "plai", "", "plain-2026", "plain-202601055", "plain-2026-0105", "ä"] {
+        for unknown in [
+            "plain-mini",
+            "plai",
+            "",
+            "plain-2026",
+            "plain-202601055",
+            "plain-2026-0105",
+            "ä",
+            "plain2026-0105",
+            "plain-20260105x",
+            "plain-2026-01-0",
+        ] {
             assert!(prices.of(unknown).is_none(), "{unknown}");
             assert_eq!(prices.estimate(unknown, &usage(1, 0, 1)), None);
         }

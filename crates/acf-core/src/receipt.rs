@@ -182,6 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn a_record_says_of_a_cache_only_where_there_was_one() {
+        let written = |cached_tokens| {
+            let usage = Usage { cached_tokens, ..Usage::default() };
+            serde_json::to_value(usage).unwrap().get("cached_tokens").cloned()
+        };
+        assert_eq!((written(0), written(5)), (None, Some(5.into())));
+    }
+
+    #[test]
     fn what_has_a_cost_throughout_is_known() {
         let mut sum = Usage::default();
         for cost in [0.25, 0.5] {
