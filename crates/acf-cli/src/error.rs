@@ -141,7 +141,7 @@ pub fn hint_for(error: &StartError) -> Option<String> {
             ClaimError::Lost | ClaimError::Other { .. } => return None,
         },
         StartError::Agent(AgentError::Unusable { .. }) => {
-            "mend the program, or name another one with AGENT_COMMAND"
+            "mend the program, or put one that works first on PATH; with AGENT=command, AGENT_COMMAND names it"
         }
         StartError::Agent(AgentError::NotRunnable { .. }) => {
             "install it where that user can run it: for everybody, and not in a home"

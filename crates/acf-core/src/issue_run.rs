@@ -272,9 +272,10 @@ impl IssueRun {
                 };
                 fail(Failure::new(FailureKind::AgentCrashed, how).with_evidence(message.unwrap_or_default()))
             }
-            AgentOutcome::TimedOut => {
-                fail(Failure::new(FailureKind::AgentTimedOut, "the agent ran longer than its time limit"))
-            }
+            AgentOutcome::TimedOut => fail(Failure::new(
+                FailureKind::AgentTimedOut,
+                "the agent took longer in all its rounds than AGENT_TIMEOUT or the repository allows",
+            )),
             AgentOutcome::Stalled => {
                 fail(Failure::new(FailureKind::AgentStalled, "the agent was silent for too long"))
             }

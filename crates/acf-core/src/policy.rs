@@ -28,7 +28,7 @@ pub enum GateHome {
     /// In the home of the worker's user; in a new one where agents run as another user.
     #[default]
     Worker,
-    /// In a new and empty one for each gate: what an agent has installed in its home is not there.
+    /// In a new and empty one for each gate: nothing that lies in another one is there.
     New,
 }
 

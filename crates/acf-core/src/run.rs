@@ -288,6 +288,15 @@ impl History {
         &self.records
     }
 
+    /// Returns the feature branch on which the work last landed, if it did on one.
+    #[must_use]
+    pub fn feature_branch(&self) -> Option<&str> {
+        self.records.iter().rev().find_map(|record| match &record.outcome {
+            Outcome::Landed { branch, target: Target::Feature, .. } => Some(branch.as_str()),
+            _ => None,
+        })
+    }
+
     /// Counts the failed attempts of that stage since work last landed or a person lifted a block.
     #[must_use]
     pub fn failed_attempts(&self, stage: Stage) -> u32 {

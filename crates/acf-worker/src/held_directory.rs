@@ -55,13 +55,22 @@ fn lock_of(directory: &Path) -> PathBuf {
 /// Locks a file, which whoever held it before may remove at the last moment.
 fn hold(path: &Path) -> io::Result<File> {
     loop {
-        let lock = File::options().create(true).append(true).open(path)?;
+        let lock = open(path)?;
         lock.lock()?;
-        let inode = lock.metadata()?.ino();
-        if fs::symlink_metadata(path).is_ok_and(|found| found.ino() == inode) {
+        if is_still_there(&lock, path)? {
             return Ok(lock);
         }
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
+/// Tells whether a file that was opened by that path is the one that lies there now.
+fn is_still_there(file: &File, path: &Path) -> io::Result<bool> {
+    let inode = file.metadata()?.ino();
+    Ok(fs::symlink_metadata(path).is_ok_and(|found| found.ino() == inode))
 }
 
 /// Removes what killed workers left: the directories in `parent` that no process holds. What cannot be
@@ -79,8 +88,8 @@ pub fn remove_abandoned(parent: &Path) {
 fn remove_if_abandoned(directory: &Path) -> io::Result<()> {
     // Another worker that starts up may be at it too, and be first at any step.
     let lock = lock_of(directory);
-    let held = File::options().create(true).append(true).open(&lock)?;
-    if held.try_lock().is_err() {
+    let held = open(&lock)?;
+    if held.try_lock().is_err() || !is_still_there(&held, &lock)? {
         return Ok(());
     }
     remove_tree(directory)?;

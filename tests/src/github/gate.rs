@@ -87,7 +87,7 @@ async fn with_etag(response: Response, asked: Option<&HeaderValue>) -> Response 
     Response::from_parts(parts, Body::from(bytes))
 }
 
-fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &str) {
     let value = HeaderValue::from_str(value).expect("the stand-in's own headers can be sent");
     headers.insert(name, value);
 }

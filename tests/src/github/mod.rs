@@ -194,6 +194,11 @@ impl GitHubService {
         state.transferred.insert(number);
     }
 
+    /// Locks an issue's conversation for whoever has no right to maintain the repository.
+    pub fn lock(&self, number: u64) {
+        self.state().locked.insert(number);
+    }
+
     /// Renames the repository: its old name redirects.
     pub fn rename(&self) {
         self.state().is_renamed = true;

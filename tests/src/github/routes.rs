@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use super::gate::set;
 use super::state::{Item, Label, Pull, State};
 use super::{BOT, REPOSITORY, Shared, lock, wire};
 
@@ -217,6 +218,12 @@ async fn add_comment(
     let mut state = lock(&state);
     if let Some(obstacle) = obstacle(&state, Some(number)) {
         return obstacle;
+    }
+    if state.locked.contains(&number) {
+        let mut locked = says(StatusCode::FORBIDDEN, "Unable to create comment because issue is locked.");
+        // Fine-grained tokens are told what would do with every answer.
+        set(locked.headers_mut(), "x-accepted-github-permissions", "issues=write; pull_requests=write");
+        return locked;
     }
     let body = comment["body"].as_str().unwrap_or_default().to_owned();
     if body.chars().count() > LONGEST_BODY {

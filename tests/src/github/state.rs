@@ -12,6 +12,8 @@ pub(super) struct State {
     pub(super) items: BTreeMap<u64, Item>,
     pub(super) deleted: BTreeSet<u64>,
     pub(super) transferred: BTreeSet<u64>,
+    /// Issues whose conversation is locked: they take no comments.
+    pub(super) locked: BTreeSet<u64>,
     pub(super) labels: Vec<Label>,
     pub(super) assignable: Vec<String>,
     pub(super) token: Token,
@@ -82,6 +84,7 @@ impl Default for State {
             items: BTreeMap::new(),
             deleted: BTreeSet::new(),
             transferred: BTreeSet::new(),
+            locked: BTreeSet::new(),
             labels: Vec::new(),
             assignable: vec![BOT.to_owned(), "ada".to_owned()],
             token: Token::Classic("repo".to_owned()),

@@ -111,7 +111,7 @@ mod failing {
         assert_eq!(factory.failure("TODO-1").0, "agent_timed_out");
         assert_given_back(
             &factory,
-            "the agent ran longer than its time limit. That was attempt 1 of 1: \
+            "the agent took longer in all its rounds than AGENT_TIMEOUT or the repository allows. That was attempt 1 of 1: \
             remove the label acf-blocked to have it tried again",
         );
     }

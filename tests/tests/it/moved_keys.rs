@@ -104,3 +104,26 @@ fn the_past_of_an_issue_that_is_gone_is_found_by_the_key_that_it_had() {
     let runs = factory.runs("TODO-1");
     assert_eq!((attempts(&runs), &runs[0]["summary"]), (vec![("TODO-1", 1)], &"a".into()));
 }
+
+#[test]
+fn work_in_review_stays_on_its_branch_when_another_issue_gets_the_key() {
+    let factory = Factory::with_todo("- [ ] a [needs-branch]\n").agent("echo A >> a.txt");
+    factory.drain().done();
+    insert_in_front(&factory, "- [ ] b [needs-branch]");
+    factory.drain().done();
+    let (a, b) = (&factory.runs("TODO-2")[0], &factory.runs("TODO-1")[0]);
+    let branch = |run: &Value| run["branch"].as_str().unwrap().to_owned();
+    assert_eq!(branch(a), "feature/TODO-1");
+    assert!(branch(b).starts_with("feature/TODO-1-"), "{b}");
+    let refs = factory.sandbox().refs("refs/heads");
+    assert_eq!(refs.len(), 3, "{refs:?}");
+
+    // Sent back by its reviewer, it is worked on where it was.
+    let todo = factory.sandbox().todo_text();
+    let a_again = "- [ ] a [needs-branch]\n";
+    let (before, _) = todo.split_once("- [>] a").expect("it is in review");
+    fs::write(factory.sandbox().todo(), format!("{before}{a_again}")).unwrap();
+    factory.drain().done();
+    let runs = factory.runs("TODO-2");
+    assert_eq!((runs.len(), branch(&runs[1])), (2, "feature/TODO-1".to_owned()), "{runs:?}");
+}

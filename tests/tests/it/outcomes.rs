@@ -597,7 +597,9 @@ mod the_gate {
             "test -d \"$HOME\" && test -z \"$(ls -A \"$HOME\")\" && test -z \"$XDG_CACHE_HOME$TMPDIR\"";
         let kept = "mkdir -m 500 \"$HOME/read-only\"";
         let policy = PolicyFile::new().verify(lost).verify(kept).gate_home("new");
-        let factory = told_with(&policy, &[&["@write a.txt A"]]).with("XDG_CACHE_HOME", "/nowhere");
+        let factory = told_with(&policy, &[&["@write a.txt A"]])
+            .with("XDG_CACHE_HOME", "/nowhere")
+            .with("TMPDIR", "/tmp");
         factory.drain().done();
         assert_eq!(ends(&factory, "TODO-1"), ["landed"]);
     }

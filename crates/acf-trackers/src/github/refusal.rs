@@ -36,6 +36,10 @@ impl GitHub {
             {
                 format!("{key} in {}", self.repository)
             }
+            // Whatever the token may, this issue takes no comments of it, and others do.
+            Trouble::Refused(refusal) if is_locked(refusal) => {
+                return TrackerError::Impossible(format!("the conversation of {key} is locked ({error})"));
+            }
             // GitHub answers the same when the issue or when the whole repository is elsewhere by now.
             Trouble::Redirected { location, .. } => match self.client.send(&self.repository.get([])).await {
                 Ok(_) => format!("{key} in {}: it was transferred to `{location}`", self.repository),
@@ -54,7 +58,9 @@ impl GitHub {
 /// told their own scopes and those that would do with every answer, and 404 where they do not suffice.
 fn missing_right(refusal: &Refusal) -> Option<String> {
     let Refusal { status: status @ (403 | 404), .. } = refusal else { return None };
-    if let Some(permissions) = refusal.header("x-accepted-github-permissions").filter(|_| *status == 403) {
+    // The header comes with other answers, too; these words, with missing permissions alone.
+    let is_permission = *status == 403 && refusal.message.contains("Resource not accessible");
+    if let Some(permissions) = refusal.header("x-accepted-github-permissions").filter(|_| is_permission) {
         return Some(format!("the token lacks a permission: {}", permissions.replace("; ", " or ")));
     }
     let accepted =
@@ -66,6 +72,12 @@ fn missing_right(refusal: &Refusal) -> Option<String> {
     (!suffices).then(|| format!("the token lacks a scope: it takes one of `{accepted}`, and it has: {own}"))
 }
 
+/// Tells whether a conversation is locked: GitHub answers "Unable to create comment because issue is locked."
+/// with 403 (<https://docs.github.com/en/communities/moderating-comments-and-conversations/locking-conversations>).
+fn is_locked(refusal: &Refusal) -> bool {
+    refusal.status == 403 && refusal.message.contains("is locked")
+}
+
 #[cfg(test)]
 mod tests {
     use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -75,7 +87,8 @@ mod tests {
     fn refusal(status: u16, headers: &[(&'static str, &'static str)]) -> Refusal {
         let pair = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let headers: HeaderMap = headers.iter().map(pair).collect();
-        Refusal { status, message: String::new(), headers }
+        let message = "Resource not accessible by personal access token".to_owned();
+        Refusal { status, message, headers }
     }
 
     #[test]
@@ -103,6 +116,10 @@ mod tests {
         assert_eq!(says(404, &[accepted, ("x-oauth-scopes", "gist, repo")]), None);
         assert_eq!(says(404, &[("x-accepted-github-permissions", "issues=read")]), None);
         assert_eq!(says(403, &[]), None);
+        let fine_grained = refusal(403, &[("x-accepted-github-permissions", "issues=write")]);
+        let locked =
+            Refusal { message: "Unable to create comment because issue is locked.".into(), ..fine_grained };
+        assert_eq!((missing_right(&locked), is_locked(&locked)), (None, true));
         assert_eq!(says(422, &[accepted, ("x-oauth-scopes", "")]), None);
     }
 }

@@ -63,6 +63,8 @@ pub struct Job {
     pub wip: Option<Version>,
     /// Which attempt at the issue this is, from 1.
     pub attempt: u32,
+    /// The feature branch that holds earlier work on the issue.
+    pub own_branch: Option<String>,
 }
 
 /// Where runs are worked on: checkout, agent, gate and commit, but no claim, no branch, no tracker.

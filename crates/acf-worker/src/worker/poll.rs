@@ -185,6 +185,7 @@ impl Worker {
             base: trunk.clone(),
             wip,
             attempt: history.failed_attempts(stage) + 1,
+            own_branch: history.feature_branch().map(str::to_owned),
         };
         let record = match self.confirm(&issue, &mut lease).await {
             Ok(Confirmed::Taken(found)) => {

@@ -3,12 +3,13 @@
 //!
 //! Every issue would fare alike then, so nothing is tried. What dead workers left is settled all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use acf_core::claim::{ClaimError, ClaimStore, Survey, Version};
 use acf_core::eligibility::Finding;
+use acf_core::issue::IssueKey;
 use acf_core::ledger::{day, next_day, spent_on};
 use acf_core::money::{cost, money};
 use acf_core::receipt::Usage;
@@ -29,8 +30,8 @@ const LONGEST_LEAST: Duration = Duration::from_secs(60 * 60);
 /// at a trunk that has moved again: workers whose tracker is a file on the trunk move it by trying.
 const LONGEST_AFTER_MOVE: Duration = Duration::from_secs(5 * 60);
 
-/// After this many runs in a row that broke, it is no longer taken for the issues' doing.
-const TOO_MANY_BROKE: u32 = 3;
+/// When runs of this many issues broke in a row, it is no longer taken for the issues' doing.
+const TOO_MANY_BROKE: usize = 3;
 
 /// Why no issue is taken, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +47,10 @@ pub(super) struct Fatigue(Mutex<Met>);
 #[derive(Debug, Default)]
 struct Met {
     in_a_row: u32,
-    /// How many runs have broken since one did not.
+    /// How many runs have broken beyond what may be the issues' doing.
     broken: u32,
+    /// Whose runs have broken since one did not.
+    broken_of: BTreeSet<IssueKey>,
     rest: Option<Rest>,
     fault: Option<Fault>,
 }
@@ -72,31 +75,33 @@ impl Fatigue {
                 met.in_a_row = met.in_a_row.saturating_add(1);
                 let why = format!("{}; waiting until {until:.0}", without_time(&failure.reason));
                 met.rest = Some(Rest { why, until });
-                (met.fault, met.broken) = (None, 0);
+                (met.fault, met.broken, met.broken_of) = (None, 0, BTreeSet::new());
             }
             Outcome::Failed(failure) if failure.kind == FailureKind::RepositoryFault => {
                 let trunk = None;
                 let try_moved_from = after(now, least(met.in_a_row).min(LONGEST_AFTER_MOVE));
                 met.fault = Some(Fault { reason: failure.reason.clone(), trunk, try_moved_from });
-                met.broken = 0;
+                (met.broken, met.broken_of) = (0, BTreeSet::new());
                 met.pause(now);
                 met.in_a_row = met.in_a_row.saturating_add(1);
             }
             Outcome::Failed(failure) if is_breakage(failure) => {
-                let broken = met.broken.saturating_add(1);
-                let rest =
-                    broken.checked_sub(TOO_MANY_BROKE - 1).filter(|beyond| *beyond > 0).map(|beyond| {
-                        let until = after(now, least(beyond));
-                        let reason = &failure.reason;
-                        Rest {
-                            why: format!("{broken} runs in a row broke: {reason}; waiting until {until:.0}"),
-                            until,
-                        }
-                    });
-                *met = Met { broken, rest, ..Met::default() };
+                let mut broken_of = std::mem::take(&mut met.broken_of);
+                broken_of.insert(record.issue.clone());
+                // One issue alone may be to blame, however often it is tried.
+                let is_too_much = broken_of.len() >= TOO_MANY_BROKE;
+                let broken = if is_too_much { met.broken.saturating_add(1) } else { 0 };
+                let rest = is_too_much.then(|| {
+                    let until = after(now, least(broken));
+                    let (issues, reason) = (broken_of.len(), &failure.reason);
+                    let why =
+                        format!("runs of {issues} issues in a row broke: {reason}; waiting until {until:.0}");
+                    Rest { why, until }
+                });
+                *met = Met { broken, broken_of, rest, ..Met::default() };
             }
             // It says nothing of either: a run that was interrupted, or that came to nothing.
-            Outcome::Interrupted | Outcome::Withdrawn { .. } if met.broken > 0 => {}
+            Outcome::Interrupted | Outcome::Withdrawn { .. } if !met.broken_of.is_empty() => {}
             _ => *met = Met::default(),
         }
     }
@@ -433,29 +438,34 @@ mod tests {
         assert!(!is_tried(&fatigue, "moved", 11) && is_tried(&fatigue, "moved again", 11));
     }
 
-    fn broken() -> RunRecord {
-        record(Outcome::Failed(Failure::new(FailureKind::AgentCrashed, "the agent exited with 1")))
+    fn broken(issue: u32, kind: FailureKind) -> RunRecord {
+        let failure = Failure::new(kind, "the agent exited with 1");
+        RunRecord { issue: format!("TODO-{issue}").parse().unwrap(), ..record(Outcome::Failed(failure)) }
     }
 
     #[test]
     fn a_worker_whose_runs_break_one_after_the_other_does_not_try_them_all() {
-        let fatigue = Fatigue::default();
-        (0..2).for_each(|_| fatigue.note(&broken(), at(0)));
-        assert_eq!(rest(&fatigue, 0), None, "that may be the issues' doing");
-        fatigue.note(&broken(), at(0));
-        let why = "3 runs in a row broke: the agent exited with 1; waiting until 1970-01-01T00:01:00Z";
-        assert_eq!(rest(&fatigue, 59), Some(Rest { why: why.into(), until: at(60) }));
-        assert_eq!(rest(&fatigue, 60), None);
-        fatigue.note(&record(Outcome::Interrupted), at(60));
-        fatigue.note(&broken(), at(60));
-        assert_eq!(rest(&fatigue, 60).unwrap().until, at(60 + 120), "longer and longer");
-        (0..20).for_each(|_| fatigue.note(&broken(), at(200)));
-        assert_eq!(rest(&fatigue, 200).unwrap().until, at(200 + 3600));
-        let failure = Failure::new(FailureKind::GateFailed, "`make` exit 2");
-        fatigue.note(&record(Outcome::Failed(failure)), at(300));
-        assert_eq!(rest(&fatigue, 300), None, "the agent works");
-        fatigue.note(&broken(), at(301));
-        assert_eq!(rest(&fatigue, 301), None);
+        for kind in [FailureKind::AgentCrashed, FailureKind::Internal] {
+            let fatigue = Fatigue::default();
+            let broke = |issue, now| fatigue.note(&broken(issue, kind), at(now));
+            (0..9).for_each(|_| broke(1, 0));
+            broke(2, 0);
+            assert_eq!(rest(&fatigue, 0), None, "that may be the issues' doing");
+            broke(3, 0);
+            let why = "runs of 3 issues in a row broke: the agent exited with 1; waiting until 1970-01-01T00:01:00Z";
+            assert_eq!(rest(&fatigue, 59), Some(Rest { why: why.into(), until: at(60) }));
+            assert_eq!(rest(&fatigue, 60), None);
+            fatigue.note(&record(Outcome::Interrupted), at(60));
+            broke(1, 60);
+            assert_eq!(rest(&fatigue, 60).unwrap().until, at(60 + 120), "longer and longer");
+            (0..20).for_each(|_| broke(1, 200));
+            assert_eq!(rest(&fatigue, 200).unwrap().until, at(200 + 3600));
+            let failure = Failure::new(FailureKind::GateFailed, "`make` exit 2");
+            fatigue.note(&record(Outcome::Failed(failure)), at(300));
+            assert_eq!(rest(&fatigue, 300), None, "the agent works");
+            broke(4, 301);
+            assert_eq!(rest(&fatigue, 301), None);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use acf_core::agent::{AgentOutcome, Trouble};
 use acf_core::claim::{ClaimError, ClaimState, Landing, Published, Survey, Wip};
-use acf_core::issue::{IssueKey, Stage};
+use acf_core::issue::Stage;
 use acf_core::issue_run::{Action, Conclusion, Event, IssueRun, PushOutcome};
 use acf_core::policy::POLICY_PATH;
 use acf_core::progress::{Step, What};
@@ -22,10 +22,19 @@ const FIRST_PUSH_WAIT: Duration = Duration::from_secs(2);
 /// After a wait longer than this, pushing is given up.
 const LONGEST_PUSH_WAIT: Duration = Duration::from_secs(32);
 
-/// Returns the name of the branch on which an issue's work waits for review.
-#[must_use]
-pub(super) fn feature_branch(issue: &IssueKey) -> String {
-    format!("feature/{}", issue.slug())
+/// How the names of the branches begin on which work waits for review.
+const FEATURE: &str = "feature/";
+
+/// Returns the name, below [`FEATURE`], of the branch on which an issue's work waits for review. Where keys
+/// can move, the branch of its key may hold another issue's work: that stays as it is.
+fn feature_name(job: &Job, survey: &Survey) -> String {
+    let slug = job.issue.key.slug();
+    let own = job.own_branch.as_deref().and_then(|branch| branch.strip_prefix(FEATURE));
+    match (&job.issue.identity, own) {
+        (Some(_), Some(own)) => own.to_owned(),
+        (Some(identity), None) if survey.features.contains_key(slug) => format!("{slug}-{identity}"),
+        _ => slug.to_owned(),
+    }
 }
 
 impl Worker {
@@ -258,11 +267,11 @@ impl Worker {
     fn landing(&self, job: &Job, commit: CommitId, target: Target, survey: &Survey) -> Landing {
         match target {
             Target::Trunk => Landing { commit, branch: self.orders.trunk.clone(), replaces: None },
-            Target::Feature => Landing {
-                commit,
-                branch: feature_branch(&job.issue.key),
-                replaces: Some(survey.features.get(job.issue.key.slug()).cloned()),
-            },
+            Target::Feature => {
+                let name = feature_name(job, survey);
+                let replaces = Some(survey.features.get(&name).cloned());
+                Landing { commit, branch: format!("{FEATURE}{name}"), replaces }
+            }
         }
     }
 
@@ -496,6 +505,7 @@ mod tests {
             base: CommitId::new("base"),
             wip: None,
             attempt: 1,
+            own_branch: None,
         }
     }
 

@@ -62,6 +62,25 @@ fn in_jira() -> (Jira, Factory, Running) {
 }
 
 #[test]
+fn an_issue_whose_conversation_is_locked_is_moved_on_without_a_word_and_no_other_suffers() {
+    let sandbox = Sandbox::builder().build();
+    let mut github = GitHub::serve(&sandbox);
+    for title in ["one", "two"] {
+        github.add(NewIssue::titled(title).labelled([REQUIRED]));
+    }
+    github.service().lock(1);
+    let factory = factory(sandbox, &github).agent("mktemp new.XXXXXX");
+    let said = factory.drain().done().stderr;
+    assert!(said.contains("the conversation of #1 is locked"), "{said}");
+    for (key, number, comments) in [("#1", 1, 0), ("#2", 2, 1)] {
+        assert_eq!(factory.runs(key)[0]["outcome"], "landed");
+        let seen = github.service().issue(number);
+        assert_eq!((seen.is_open, seen.comments.len()), (false, comments), "{key}: {:?}", seen.comments);
+    }
+    assert_eq!(factory.claims(), [""; 0]);
+}
+
+#[test]
 fn an_issue_that_is_closed_on_github_stops_its_run() {
     let (github, factory, worker) = on_github();
     github.service().edit(1, |seen| seen.is_open = false);
