@@ -575,6 +575,11 @@ mod with_secrets {
     }
 
     #[test]
+    fn one_that_lets_a_link_lead_to_a_token_publishes_nothing() {
+        assert_unpublishable(&agent_that_found_the_token(&format!("ln -sfn /x/$({FOUND}) link")), "link");
+    }
+
+    #[test]
     fn one_that_names_a_file_by_a_token_publishes_nothing() {
         assert_unpublishable(&agent_that_found_the_token(&format!("touch x-$({FOUND})")), "x-***");
     }

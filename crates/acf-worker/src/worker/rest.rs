@@ -109,7 +109,13 @@ impl Fatigue {
 
 /// Tells whether a failure may be the machine's or the agent's own, and so befall issue after issue.
 fn is_breakage(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::AgentCrashed | FailureKind::Internal)
+    matches!(
+        failure.kind,
+        FailureKind::AgentCrashed
+            | FailureKind::AgentStalled
+            | FailureKind::AgentTimedOut
+            | FailureKind::Internal
+    )
 }
 
 fn is_tiring(failure: &Failure) -> bool {
@@ -445,7 +451,8 @@ mod tests {
 
     #[test]
     fn a_worker_whose_runs_break_one_after_the_other_does_not_try_them_all() {
-        for kind in [FailureKind::AgentCrashed, FailureKind::Internal] {
+        use FailureKind::{AgentCrashed, AgentStalled, AgentTimedOut, Internal};
+        for kind in [AgentCrashed, AgentStalled, AgentTimedOut, Internal] {
             let fatigue = Fatigue::default();
             let broke = |issue, now| fatigue.note(&broken(issue, kind), at(now));
             (0..9).for_each(|_| broke(1, 0));

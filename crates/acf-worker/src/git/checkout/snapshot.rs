@@ -18,6 +18,9 @@ use crate::held_directory::make_accessible;
 /// The mode of a tree's entry that is another repository.
 const REPOSITORY: &str = "160000";
 
+/// The mode of a tree's entry that is a symbolic link.
+const LINK: &str = "120000";
+
 /// How many paths one search is given: far below what a command line holds.
 const PATHS_A_SEARCH: usize = 200;
 
@@ -28,6 +31,8 @@ pub struct Changes {
     pub paths: Vec<String>,
     /// Those of them that are now other repositories and were not before.
     pub nested: Vec<String>,
+    /// Those of them that are now symbolic links.
+    pub links: Vec<String>,
 }
 
 /// The state of a directory, as a tree object.
@@ -267,6 +272,14 @@ impl Checkout {
         {
             return Ok(Some(Leak { path: mask.apply(path).into_owned(), name: name.to_owned() }));
         }
+        // A search looks into files only, and where a link leads is as public.
+        for path in &snapshot.changes.links {
+            let object = format!("{}:{path}", snapshot.tree);
+            let target = self.mirror.local("cat-file").args(["blob", &object]).run().await?;
+            if let Some(name) = mask.named_in(&target.stdout) {
+                return Ok(Some(Leak { path: path.clone(), name: name.to_owned() }));
+            }
+        }
         let base = self.base();
         for path in self.files_with(&lines, &snapshot.tree, paths).await? {
             if !self.files_with(&lines, base.as_str(), std::slice::from_ref(&path)).await?.is_empty() {
@@ -314,6 +327,9 @@ fn parse_changes(raw: &str) -> Changes {
         let mut modes = modes.trim_start_matches(':').split(' ');
         let (old, new) = (modes.next().unwrap_or_default(), modes.next().unwrap_or_default());
         changes.paths.push(path.to_owned());
+        if new == LINK {
+            changes.links.push(path.to_owned());
+        }
         if new == REPOSITORY && old != REPOSITORY {
             changes.nested.push(path.to_owned());
         }
@@ -371,11 +387,10 @@ mod tests {
 
     #[test]
     fn raw_differences_are_read_with_nested_repositories() {
-        let raw =
-            ":100644 100644 a b M\0file with space\0:000000 160000 0 c A\0sub\0:160000 160000 c d M\0kept\0";
+        let raw = ":100644 100644 a b M\0file with space\0:000000 160000 0 c A\0sub\0:160000 160000 c d M\0kept\0:100644 120000 a e T\0link\0";
         let changes = parse_changes(raw);
-        assert_eq!(changes.paths, ["file with space", "sub", "kept"]);
-        assert_eq!(changes.nested, ["sub"]);
+        assert_eq!(changes.paths, ["file with space", "sub", "kept", "link"]);
+        assert_eq!((changes.nested, changes.links), (vec!["sub".to_owned()], vec!["link".to_owned()]));
         assert_eq!(parse_changes(""), Changes::default());
     }
 }
