@@ -75,7 +75,7 @@ async fn work(mark: String) {
 
 async fn a_killed_worker_leaves_nothing_behind() {
     let family = Family::new();
-    let mut worker = worker_of(&family);
+    let mut worker = worker_of(&family).await;
     worker.kill().unwrap();
     worker.wait().unwrap();
     family.all_end().await;
@@ -84,13 +84,13 @@ async fn a_killed_worker_leaves_nothing_behind() {
 /// The guard is killed first, while the worker is halted and so cannot notice it.
 async fn what_a_worker_and_a_guard_killed_at_once_leave_is_ended_by_the_next() {
     let family = Family::new();
-    let mut worker = worker_of(&family);
+    let mut worker = worker_of(&family).await;
     let id = Pid::from_child(&worker);
     kill_process(id, Signal::STOP).unwrap();
     kill_process(guard_of(&family), Signal::KILL).unwrap();
     worker.kill().unwrap();
     worker.wait().unwrap();
-    assert!(family.alive().len() >= 3, "{:?}", family.alive());
+    family.has_members(3).await;
     while family.alive().iter().any(|command| command.starts_with("acf-guard")) {
         tokio::task::yield_now().await;
     }
@@ -105,7 +105,7 @@ fn guard_of(family: &Family) -> Pid {
 }
 
 /// Starts a worker whose command is up.
-fn worker_of(family: &Family) -> Child {
+async fn worker_of(family: &Family) -> Child {
     let mut worker = Command::new(std::env::current_exe().unwrap())
         .args([WORKER.as_ref(), family.dir().as_os_str()])
         .stdout(Stdio::piped())
@@ -115,6 +115,6 @@ fn worker_of(family: &Family) -> Child {
     BufReader::new(worker.stdout.take().unwrap()).read_line(&mut up).unwrap();
     assert_eq!(up, "up\n");
     // The guard, the shell, its child and its daemon; the daemon's own child may not be up yet.
-    assert!(family.alive().len() >= 4, "{:?}", family.alive());
+    family.has_members(4).await;
     worker
 }

@@ -42,12 +42,26 @@ impl Family {
         members.map(|process| process.path()).collect()
     }
 
+    /// Waits until at least so many live: one that is just being replaced (`execve`) shows no environment
+    /// for a moment, and is not seen then.
+    pub(crate) async fn has_members(&self, number: usize) {
+        self.wait_until(|alive| alive.len() >= number).await;
+    }
+
     /// Waits until all have ended.
     pub(crate) async fn all_end(&self) {
+        self.wait_until(<[String]>::is_empty).await;
+    }
+
+    async fn wait_until(&self, is_so: impl Fn(&[String]) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut poll = tokio::time::interval(Duration::from_millis(5));
-        while !self.alive().is_empty() {
-            assert!(Instant::now() < deadline, "still alive: {:?}", self.alive());
+        loop {
+            let alive = self.alive();
+            if is_so(&alive) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "alive: {alive:?}");
             poll.tick().await;
         }
     }
