@@ -1,7 +1,8 @@
 //! The process runtime: workers as detached processes of this machine, one directory of state each.
 //!
 //! Below `<state>/acf/<factory>/workers/<id>/` lie `worker.json` (which process it is), `log` (all that
-//! it wrote), `events.jsonl` (what it does), `stopping` (it was told to stop) and `exit` (its exit code).
+//! it wrote), `events.jsonl` (what it does), `stopping` (it was told to stop), `exit` (its exit code) and
+//! `swept` (what it left has been settled).
 //! There is no daemon: every `acf` reads those files, and what it finds of them in `/proc` decides.
 //! Workers are not restarted here, and what they work on is their own matter.
 
@@ -30,7 +31,7 @@ use tokio::time::Instant;
 
 pub use activity::{Activity, Current, Resting, Tally};
 use keeper::Answer;
-use record::{Order, WorkerDir};
+use record::{Order, Record, WorkerDir};
 use registry::{Locked, Registry};
 
 /// The variable that tells a worker its id.
@@ -69,6 +70,8 @@ pub struct Sight {
     pub activity: Activity,
     /// The last line of its log that is not empty.
     pub last_line: Option<String>,
+    /// Whether what it left, if anything, has been settled since it ended.
+    pub is_swept: bool,
 }
 
 /// What bringing a pool to a size set going.
@@ -132,10 +135,34 @@ impl ProcessRuntime {
         let seen = self.registry.all().map_err(cannot("cannot list workers"))?.into_iter();
         let sights = seen.map(|(dir, record)| {
             let activity = Activity::read(&dir.events(), now);
-            let state = dir.state(&record);
-            Sight { view: view(record.order, state, &activity), activity, last_line: last_line(&dir.log()) }
+            let (is_swept, last_line) = (dir.is_swept(), last_line(&dir.log()));
+            Sight { view: view(&dir, record, &activity), activity, last_line, is_swept }
         });
         Ok(sights.collect())
+    }
+
+    /// Returns the workers that are known to have ended, and whatever they held to be nobody's.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Other`].
+    pub fn dead(&self) -> Result<Vec<WorkerId>, RuntimeError> {
+        let all = self.registry.all().map_err(cannot("cannot list workers"))?.into_iter();
+        let dead = all.filter(|(dir, record)| matches!(dir.state(record), WorkerState::Ended { .. }));
+        Ok(dead.map(|(_, record)| record.order.id).collect())
+    }
+
+    /// Takes note that nothing of what those ended workers held is left.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Other`].
+    pub fn note_swept<'a>(&self, dead: impl Iterator<Item = &'a WorkerId>) -> Result<(), RuntimeError> {
+        for id in dead {
+            // One that is forgotten meanwhile, or of another machine, is nothing to note.
+            if let Ok((dir, _)) = self.registry.find(id) {
+                dir.note_swept().map_err(cannot(format!("cannot note that worker {id} is settled")))?;
+            }
+        }
+        Ok(())
     }
 
     /// Starts one worker, and waits until its keeper says that it runs.
@@ -248,8 +275,8 @@ impl Runtime for ProcessRuntime {
         let now = Timestamp::now();
         let seen = self.registry.all().map_err(cannot("cannot list workers"))?.into_iter();
         let views = seen.map(|(dir, record)| {
-            let state = dir.state(&record);
-            view(record.order, state, &Activity::read_latest(&dir.events(), now))
+            let activity = Activity::read_latest(&dir.events(), now);
+            view(&dir, record, &activity)
         });
         Ok(views.collect())
     }
@@ -293,12 +320,18 @@ fn worker_args(order: &Order) -> Vec<OsString> {
     args
 }
 
-fn view(order: Order, state: WorkerState, activity: &Activity) -> WorkerView {
-    let busy = match state {
-        WorkerState::Ended { .. } => Some(false),
-        WorkerState::Running | WorkerState::Stopping => activity.busy,
-    };
-    WorkerView { id: order.id, pool: order.pool, state, started_at: order.started_at, busy }
+fn view(dir: &WorkerDir, record: Record, activity: &Activity) -> WorkerView {
+    let state = dir.state(&record);
+    let has_ended = matches!(state, WorkerState::Ended { .. });
+    let order = record.order;
+    WorkerView {
+        id: order.id,
+        pool: order.pool,
+        state,
+        started_at: order.started_at,
+        busy: if has_ended { Some(false) } else { activity.busy },
+        left: activity.current.as_ref().filter(|_| has_ended && !dir.is_swept()).map(|run| run.issue.clone()),
+    }
 }
 
 fn last_line(log: &Path) -> Option<String> {

@@ -35,6 +35,8 @@ pub enum ClaimView {
         worker: WorkerId,
         /// When its run began.
         since: Timestamp,
+        /// Whether the worker is known to have ended.
+        is_dead: bool,
     },
 }
 
@@ -235,9 +237,13 @@ fn no_claim(claim: &ClaimView) -> Finding {
     match claim {
         ClaimView::None => Finding::yes("no live claim"),
         ClaimView::Unread => Finding::no("claimed by a worker", remedy),
-        ClaimView::Held { worker, since } => Finding::no(
+        ClaimView::Held { worker, since, is_dead: false } => Finding::no(
             format!("claimed by worker {worker} since {since:.0}"),
             format!("`acf logs {worker} -f` shows its run; {remedy}"),
+        ),
+        ClaimView::Held { worker, since, is_dead: true } => Finding::no(
+            format!("claimed since {since:.0} by worker {worker}, which has ended"),
+            "`acf sweep` frees it at once; by itself the claim expires",
         ),
     }
 }
@@ -349,7 +355,7 @@ mod tests {
     #[test]
     fn while_a_run_holds_an_issue_nobody_is_told_to_undo_what_it_did() {
         let at_work = Issue { status: Status::InProgress, assignee: Some("acf".into()), ..issue() };
-        let claim = ClaimView::Held { worker: WorkerId::new("w7"), since: now(0) };
+        let claim = ClaimView::Held { worker: WorkerId::new("w7"), since: now(0), is_dead: false };
         let remedies = |claim| {
             let (rules, history) = (Rules::default(), History::default());
             let verdict = judge(&at_work, Stage::Implementation, &rules, claim, &history, now(60));
@@ -438,9 +444,13 @@ mod tests {
             judge(&issue(), Stage::Implementation, &Rules::default(), &claim, &History::default(), now(0))
         };
         assert!(judged(ClaimView::None).is_eligible());
-        let held = judged(ClaimView::Held { worker: WorkerId::new("w7"), since: now(0) });
+        let held = judged(ClaimView::Held { worker: WorkerId::new("w7"), since: now(0), is_dead: false });
         assert_eq!(held.first_obstacle().unwrap().says, "claimed by worker w7 since 1970-01-01T00:00:00Z");
         assert!(!judged(ClaimView::Unread).is_eligible());
+        let dead = judged(ClaimView::Held { worker: WorkerId::new("w7"), since: now(0), is_dead: true });
+        let obstacle = dead.first_obstacle().unwrap();
+        assert_eq!(obstacle.says, "claimed since 1970-01-01T00:00:00Z by worker w7, which has ended");
+        assert!(obstacle.remedy.as_ref().unwrap().starts_with("`acf sweep` frees it at once"));
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod tests {
             state: WorkerState::Running,
             started_at: Timestamp::from_second(started_at).unwrap(),
             busy,
+            left: None,
         }
     }
 

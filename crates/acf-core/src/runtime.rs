@@ -8,7 +8,7 @@ use futures_core::Stream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::issue::Stage;
+use crate::issue::{IssueKey, Stage};
 use crate::run::WorkerId;
 
 /// A named group of alike workers.
@@ -97,6 +97,10 @@ pub struct WorkerView {
     pub started_at: Timestamp,
     /// Whether a run is going on in it, where that is known.
     pub busy: Option<bool>,
+    /// The issue whose run it has not ended, if it has ended itself: that stays claimed until somebody settles
+    /// it. `None` too where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<IssueKey>,
 }
 
 /// Why a runtime did not do what was asked.

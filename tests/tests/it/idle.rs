@@ -1,6 +1,7 @@
 //! A worker that finds nothing to take says why, and says it once.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use acf_tests::factory::{Factory, Running};
 
@@ -29,20 +30,34 @@ fn a_worker_that_is_told_to_stop_while_its_agent_is_prepared_ends_at_once_and_we
     assert_eq!(factory.left_running(), [""; 0]);
 }
 
+/// Returns the one detached worker, if its agent is at work.
+fn at_the_agent(factory: &Factory) -> Option<String> {
+    let worker = factory.acf(&["status", "--json"]).done().json()["workers"][0].clone();
+    (worker["run"]["step"] == "agent").then(|| worker["id"].as_str().map(str::to_owned))?
+}
+
 #[test]
 fn a_worker_that_is_ended_at_once_leaves_word_of_how_its_issue_is_freed() {
     let does_not_end = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
     let factory = Factory::with_todo("- [ ] a\n").agent(does_not_end);
     factory.acf(&["workers", "1"]).done();
-    let id = factory.waits_for("the agent", || {
-        let worker = factory.acf(&["status", "--json"]).done().json()["workers"][0].clone();
-        (worker["run"]["step"] == "agent").then(|| worker["id"].as_str().map(str::to_owned))?
-    });
+    let id = factory.waits_for("the agent", || at_the_agent(&factory));
 
     let said = factory.acf(&["stop", "--all", "--grace", "0s"]).done().stderr;
 
-    assert!(said.contains(&format!("`acf sweep --dead {id}` frees it at once")), "{said}");
-    factory.acf(&["sweep", "--dead", &id]).done();
+    let left =
+        format!("{id} was ended during a run: TODO-1 stays claimed until the claim expires; `acf sweep` ");
+    assert!(said.contains(&left), "{said}");
+    let shown = factory.acf(&["status"]).done().stdout;
+    assert!(shown.contains(&format!("{id} ended during its run of TODO-1: `acf sweep` frees")), "{shown}");
+    let explained = factory.acf(&["issues", "explain", "TODO-1"]).done().stdout;
+    assert!(
+        explained.contains(&format!("by worker {id}, which has ended  → `acf sweep` frees")),
+        "{explained}"
+    );
+    let settled = factory.acf(&["sweep"]).done().stdout;
+    assert!(settled.starts_with(&format!("settled TODO-1: worker {id} died")), "{settled}");
+    assert!(!factory.acf(&["status"]).done().stdout.contains(&id));
     assert_eq!(factory.claims(), [""; 0]);
     assert!(factory.sandbox().todo_text().starts_with("- [ ] a\n"));
 
@@ -87,4 +102,46 @@ fn a_pause_after_a_failed_attempt_is_one_reason_however_long_it_lasts() {
     worker.says("1 × not to be tried again before 20");
     // More than a second, over which a count of seconds would change.
     assert_eq!(said_after(&factory, &mut worker, 80), 1, "{}", worker.log());
+}
+
+#[test]
+fn a_worker_whose_keeper_was_killed_still_ends_in_order() {
+    let factory = Factory::with_todo("- [ ] a\n").agent("echo ready; while :; do sleep 0.1; done");
+    factory.acf(&["workers", "1"]).done();
+    let id = factory.waits_for("the agent", || at_the_agent(&factory));
+    let record =
+        factory.sandbox().home().join(".local/state/acf/default/workers").join(&id).join("worker.json");
+    let record: serde_json::Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
+    let keeper = i32::try_from(record["keeper"]["pid"].as_i64().unwrap()).unwrap();
+    let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
+
+    let said = factory.acf(&["stop", "--all"]).done().stderr;
+
+    assert!(!said.contains("stays claimed"), "{said}");
+    assert_eq!(factory.claims(), [""; 0]);
+    let shown = factory.acf(&["status"]).done().stdout;
+    assert!(shown.contains("  ended  ") && !shown.contains("vanished"), "{shown}");
+}
+
+#[test]
+fn a_worker_that_is_stopped_while_its_issue_cannot_be_given_back_says_what_it_leaves() {
+    let factory = Factory::with_todo("- [ ] a\n").agent("echo ready; while :; do sleep 0.1; done");
+    let mut worker = factory.start("w-1", &[]);
+    worker.says("agent: ready");
+    let dir = factory.sandbox().todo().parent().unwrap().to_owned();
+    let may_write = fs::metadata(&dir).unwrap().permissions();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o555)).unwrap();
+    worker.signal(rustix::process::Signal::TERM);
+
+    let said = worker.ended().done().stderr;
+
+    fs::set_permissions(&dir, may_write).unwrap();
+    assert!(
+        said.contains("issue `TODO-1` stays claimed") && said.contains("`acf sweep --dead w-1`"),
+        "{said}"
+    );
+    factory.acf(&["sweep", "--dead", "w-1"]).done();
+    assert_eq!(factory.claims(), [""; 0]);
+    assert!(factory.sandbox().todo_text().starts_with("- [ ] a\n"), "{}", factory.sandbox().todo_text());
 }

@@ -111,14 +111,14 @@ pub struct ImportArgs {
 
 const SWEEP_EXAMPLES: &str = "\
 Examples:
-  acf sweep
-  acf sweep --dead w-3f9c2e1a   do not wait for its claim to expire";
+  acf sweep                     also what workers of this machine left that have ended
+  acf sweep --dead w-3f9c2e1a   that worker of another machine is known to be dead";
 
 /// The arguments of `acf sweep`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = SWEEP_EXAMPLES)]
 pub struct SweepArgs {
-    /// A worker that is known to be dead; may be given more than once
+    /// Another worker that is known to be dead; may be given more than once
     #[arg(long, value_name = "WORKER", value_parser = worker_id)]
     pub dead: Vec<WorkerId>,
     /// The form of what is printed.

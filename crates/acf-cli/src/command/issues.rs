@@ -126,7 +126,8 @@ async fn judged(
     let verdict = match context.repository(settings).await? {
         Some(repository) => {
             let (claims, clock) = (&*repository.claims, SystemClock::default());
-            let mut verdict = explain(claims, &issue, stage, rules, &clock).await?;
+            let dead = context.runtime(&context.factory()?)?.dead()?;
+            let mut verdict = explain(claims, &issue, stage, rules, &clock, &dead).await?;
             if let Some(budget) = settings.daily_budget_usd {
                 verdict.findings.push(explain_budget(claims, budget, clock.now()).await?);
             }

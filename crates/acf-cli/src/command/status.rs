@@ -1,5 +1,6 @@
 //! `acf status`: pools and workers, and what they are doing.
 
+use acf_core::issue::IssueKey;
 use acf_core::ledger;
 use acf_core::money::cost;
 use acf_core::progress::Step;
@@ -65,21 +66,26 @@ struct WorkerRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     resting: Option<Resting>,
     last_line: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<IssueKey>,
+    #[serde(skip)]
+    has_stopped: bool,
 }
 
 impl Status {
-    /// Sums up what was seen. Ended workers are left out, unless they ended badly or `all` is wanted.
+    /// Sums up what was seen. Ended workers are left out, unless `all` are wanted, or they ended badly and
+    /// nobody has swept up behind them since.
     #[must_use]
     pub fn of(factory: &str, sights: &[Sight], pools: &[Pool], all: bool) -> Self {
-        let is_shown = |state: &WorkerState| match state {
+        let is_shown = |sight: &Sight| match sight.view.state {
             WorkerState::Running | WorkerState::Stopping => true,
-            WorkerState::Ended { exit_code } => all || *exit_code != Some(0),
+            WorkerState::Ended { exit_code } => all || (exit_code != Some(0) && !sight.is_swept),
         };
         Self {
             factory: factory.to_owned(),
             runtime: "process",
             pools: pools.iter().map(|&pool| PoolRow::of(pool, sights)).collect(),
-            workers: sights.iter().filter(|sight| is_shown(&sight.view.state)).map(WorkerRow::of).collect(),
+            workers: sights.iter().filter(|sight| is_shown(sight)).map(WorkerRow::of).collect(),
         }
     }
 
@@ -115,7 +121,14 @@ impl Status {
         for [id, issue, step, elapsed, last_line] in rows {
             workers.row([id, issue, step, elapsed, one_line(&last_line, left)]);
         }
-        head + &workers.render()
+        let mut text = head + &workers.render();
+        for worker in &self.workers {
+            if let Some(issue) = &worker.left {
+                let id = &worker.id;
+                text += &format!("\n{id} ended during its run of {issue}: `acf sweep` frees the issue");
+            }
+        }
+        text
     }
 }
 
@@ -165,11 +178,14 @@ impl WorkerRow {
             run: sight.activity.current.clone().filter(|_| !has_ended),
             resting: sight.activity.resting.clone().filter(|_| !has_ended),
             last_line: sight.last_line.as_deref().map(|line| one_line(line, 200)),
+            left: view.left.clone(),
+            has_stopped: sight.activity.has_stopped,
         }
     }
 
     fn cells(&self, now: Timestamp) -> [String; 5] {
-        let issue = self.run.as_ref().map(|run| run.issue.to_string()).unwrap_or_default();
+        let issue = self.run.as_ref().map(|run| &run.issue).or(self.left.as_ref());
+        let issue = issue.map(IssueKey::to_string).unwrap_or_default();
         let since = self.run.as_ref().map(|run| now.duration_since(run.since));
         let elapsed = since.map(|time| elapsed(time.try_into().unwrap_or_default())).unwrap_or_default();
         let waits_for = self.run.as_ref().filter(|run| run.step == Some(Step::Waiting));
@@ -182,6 +198,7 @@ impl WorkerRow {
     fn step(&self, now: Timestamp) -> String {
         match (&self.state, &self.run) {
             (WorkerState::Ended { exit_code: Some(code) }, _) => format!("ended, exit {code}"),
+            (WorkerState::Ended { exit_code: None }, _) if self.has_stopped => "ended".into(),
             (WorkerState::Ended { exit_code: None }, _) => "vanished".into(),
             (WorkerState::Stopping, _) => "stopping".into(),
             (WorkerState::Running, Some(run)) => {
@@ -215,9 +232,17 @@ mod tests {
     fn sight(id: &str, state: WorkerState) -> Sight {
         let pool = if id.starts_with('p') { Pool::Planners } else { Pool::Workers };
         Sight {
-            view: WorkerView { id: WorkerId::new(id), pool, state, started_at: at(0), busy: Some(false) },
+            view: WorkerView {
+                id: WorkerId::new(id),
+                pool,
+                state,
+                started_at: at(0),
+                busy: Some(false),
+                left: None,
+            },
             activity: Activity::default(),
             last_line: None,
+            is_swept: false,
         }
     }
 
@@ -257,6 +282,10 @@ mod tests {
             cost_is_estimated: true,
             cost_is_incomplete: false,
         };
+        let mut lost = sight("w-00000003", WorkerState::Ended { exit_code: None });
+        lost.view.left = Some("ACF-17".parse().unwrap());
+        let mut without_keeper = sight("w-00000004", WorkerState::Ended { exit_code: None });
+        without_keeper.activity.has_stopped = true;
         vec![
             busy("w-3f9c2e1a", "ACF-12", Step::Agent, 0, "\u{1b}[1mRunning tests, which is told at length"),
             busy("w-b1b1b1b1", "ACF-15", Step::Gate, 1, "make check"),
@@ -266,6 +295,8 @@ mod tests {
             planner,
             crashed,
             sight("w-00000002", WorkerState::Ended { exit_code: Some(0) }),
+            lost,
+            without_keeper,
         ]
     }
 
@@ -296,6 +327,15 @@ mod tests {
     fn workers_that_ended_well_are_shown_on_request() {
         assert!(!rendered(&fleet(), false).contains("w-00000002"));
         assert!(rendered(&fleet(), true).contains("w-00000002"));
+    }
+
+    #[test]
+    fn a_worker_that_ended_badly_is_shown_until_it_is_swept_up_behind() {
+        let mut lost = sight("w-00000003", WorkerState::Ended { exit_code: None });
+        assert!(rendered(std::slice::from_ref(&lost), false).contains("vanished"));
+        lost.is_swept = true;
+        assert!(!rendered(std::slice::from_ref(&lost), false).contains("w-00000003"));
+        assert!(rendered(std::slice::from_ref(&lost), true).contains("vanished"));
     }
 
     #[test]

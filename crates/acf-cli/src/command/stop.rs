@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use acf_core::issue::IssueKey;
 use acf_core::run::WorkerId;
 use acf_core::runtime::{Runtime, RuntimeError, WorkerState, WorkerView};
 use acf_worker::config::Factory;
@@ -43,9 +44,6 @@ pub async fn run(
     Ok(Exit::Done)
 }
 
-/// Exit codes of programs that ended by a signal begin here.
-const BY_SIGNAL: i32 = 128;
-
 /// How much longer than a worker gives itself it is waited for, before it is killed.
 const MARGIN: Duration = Duration::from_secs(30);
 
@@ -65,13 +63,11 @@ fn has_ended(worker: &WorkerView) -> bool {
 /// # Errors
 /// When one does not end; the others are stopped all the same.
 pub(super) async fn all(runtime: &impl Runtime, workers: &[WorkerId], grace: Duration) -> anyhow::Result<()> {
-    let before = runtime.list().await?;
     let stopped = if workers.is_empty() { Ok(()) } else { each(runtime, workers, grace).await };
-    let now = runtime.list().await?;
-    for id in workers.iter().filter(|id| is_killed_at_work(id, &before, &now)) {
+    for (id, issue) in left_by(workers, &runtime.list().await?) {
         say(format!(
-            "{id} was ended during a run: its issue stays claimed until the claim expires; \
-             `acf sweep --dead {id}` frees it at once"
+            "{id} was ended during a run: {issue} stays claimed until the claim expires; `acf sweep` frees it \
+             at once"
         ));
     }
     let left = end_survivors();
@@ -81,12 +77,13 @@ pub(super) async fn all(runtime: &impl Runtime, workers: &[WorkerId], grace: Dur
     stopped
 }
 
-/// Tells whether a worker that was at work has ended by a signal, and so had no time to give its issue back.
-fn is_killed_at_work(id: &WorkerId, before: &[WorkerView], now: &[WorkerView]) -> bool {
-    let find = |views: &[WorkerView]| views.iter().find(|view| view.id == *id).cloned();
-    let was_busy = find(before).is_some_and(|view| view.busy == Some(true) && !has_ended(&view));
-    let by_signal = |state| matches!(state, WorkerState::Ended { exit_code: None | Some(BY_SIGNAL..) });
-    was_busy && find(now).is_some_and(|view| by_signal(view.state))
+/// Returns those of the workers that had no time to give their issue back, with that.
+fn left_by<'a>(
+    workers: &[WorkerId],
+    now: &'a [WorkerView],
+) -> impl Iterator<Item = (&'a WorkerId, &'a IssueKey)> {
+    let wanted = now.iter().filter(|view| workers.contains(&view.id));
+    wanted.filter_map(|view| Some((&view.id, view.left.as_ref()?)))
 }
 
 async fn each(runtime: &impl Runtime, workers: &[WorkerId], grace: Duration) -> anyhow::Result<()> {

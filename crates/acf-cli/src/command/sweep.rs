@@ -19,15 +19,20 @@ enum Row<'a> {
     Unsettled { dead: &'a WorkerId, issue: &'a IssueKey, unsettled: &'a str },
 }
 
-/// Settles expired claims, and those of workers that are known to be dead. Exits 1 when something could not
+/// Settles expired claims, and those of workers that are known to be dead: those that are named, and those of
+/// this machine that have ended. Exits 1 when something could not
 /// be settled: it is still there.
 ///
 /// # Errors
 /// When claims or tracker cannot be reached.
 pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Repository)?;
-    let swept = with_hint(foreground::sweep(&settings, context.environment(), &args.dead).await)?;
+    let runtime = context.runtime(&context.factory()?)?;
+    let mut dead = runtime.dead()?;
+    dead.extend(args.dead.iter().cloned());
+    let swept = with_hint(foreground::sweep(&settings, context.environment(), &dead).await)?;
     let (settled, unsettled) = (&swept.settled, &swept.unsettled);
+    runtime.note_swept(dead.iter().filter(|id| unsettled.iter().all(|one| one.dead != **id)))?;
     for one in unsettled {
         let why = settings.mask.apply(&one.why);
         say(format!("cannot settle {}, which worker {} left: {why}", one.issue, one.dead));

@@ -42,6 +42,7 @@ mod tests {
             state: WorkerState::Running,
             started_at: Timestamp::UNIX_EPOCH,
             busy: None,
+            left: None,
         };
         ids.iter().map(view).collect()
     }

@@ -22,6 +22,8 @@ pub struct Activity {
     pub current: Option<Current>,
     /// Why it takes no issue for now, whichever there are.
     pub resting: Option<Resting>,
+    /// Whether it has said that it stops.
+    pub has_stopped: bool,
     /// What its runs of the last 24 hours came to.
     pub day: Tally,
 }
@@ -119,6 +121,7 @@ impl Activity {
     fn note(&mut self, event: Event, day_ago: Timestamp) {
         let since = event.at;
         self.resting = None;
+        self.has_stopped = matches!(event.what, What::Stopped { .. });
         match event.what {
             What::Claimed { issue, summary, stage, .. } => {
                 let current = Current { issue, summary, stage, since, step: None, round: 0, detail: None };

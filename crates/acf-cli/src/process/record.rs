@@ -108,6 +108,19 @@ impl WorkerDir {
         self.stopping_file().exists()
     }
 
+    fn swept_file(&self) -> PathBuf {
+        self.path.join("swept")
+    }
+
+    /// Notes that whatever the worker left has been settled since it ended.
+    pub(super) fn note_swept(&self) -> io::Result<()> {
+        self.write(&self.swept_file(), b"")
+    }
+
+    pub(super) fn is_swept(&self) -> bool {
+        self.swept_file().exists()
+    }
+
     /// Returns when the worker ended, as far as its files tell.
     pub(super) fn ended_at(&self) -> Option<Timestamp> {
         let files = [self.exit_file(), self.log(), self.record_file(), self.path.clone()];

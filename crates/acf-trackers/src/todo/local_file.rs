@@ -158,8 +158,13 @@ impl Place {
         fs::read(&self.target).map_err(|cause| TrackerError::other(cannot("read", &self.path), cause))
     }
 
-    /// Writes what is to become the file next to it, to the disk. Only the holder of the lock may.
+    /// Writes what is to become the file next to it, to the disk. Only the holder of the lock may. What cannot
+    /// be written as a whole, as on a full disk, does not stay there.
     fn prepare(&self, contents: &[u8]) -> io::Result<()> {
+        self.write_new(contents).inspect_err(|_| _ = fs::remove_file(&self.new))
+    }
+
+    fn write_new(&self, contents: &[u8]) -> io::Result<()> {
         match fs::remove_file(&self.new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

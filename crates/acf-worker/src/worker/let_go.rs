@@ -36,7 +36,8 @@ impl Clerk {
             if matches!(claim.state, ClaimState::Published { .. }) || self.may_be_changed(&claim).await {
                 tracing::warn!(
                     issue.key = %issue,
-                    "issue `{issue}` stays claimed until the claim expires: it cannot be given back in the tracker"
+                    "issue `{issue}` stays claimed until the claim expires: it cannot be given back in the tracker; \
+                     once it can, `acf sweep --dead {}` frees it at once", claim.runner()
                 );
                 continue;
             }

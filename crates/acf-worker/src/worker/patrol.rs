@@ -66,15 +66,13 @@ pub struct Life {
 }
 
 impl Worker {
-    /// Works until there is a reason to end. What it holds when it cannot go on, it lets go.
+    /// Works until there is a reason to end. What it still holds then, it lets go.
     ///
     /// # Errors
     /// [`WorkerError`] when something is wrong that waiting does not mend.
     pub async fn patrol(&self, patrol: Patrol, stop: &CancellationToken) -> Result<Life, WorkerError> {
         let life = self.pass_by_pass(patrol, stop).await;
-        if life.is_err() {
-            self.clerk.let_go().await;
-        }
+        self.clerk.let_go().await;
         life
     }
 

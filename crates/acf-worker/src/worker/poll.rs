@@ -9,7 +9,7 @@ use acf_core::eligibility::{ClaimView, Rules, Verdict, judge, judge_issue, targe
 use acf_core::issue::{Issue, Stage};
 use acf_core::progress::What;
 use acf_core::receipt::Receipt;
-use acf_core::run::{CommitId, Failure, FailureKind, History, Outcome, RunRecord};
+use acf_core::run::{CommitId, Failure, FailureKind, History, Outcome, RunRecord, WorkerId};
 use acf_core::tracker::{Applied, Change, TrackerError};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -343,7 +343,8 @@ pub(super) async fn is_takeable(
     Ok(judge(issue, stage, rules, &claim_view(issue, survey), &history, clock.now()).is_eligible())
 }
 
-/// Judges one issue as a worker of that stage would, with the holder of its claim named.
+/// Judges one issue as a worker of that stage would, with the holder of its claim named; the workers of
+/// `dead` are known to have ended.
 ///
 /// # Errors
 /// [`ClaimError`] when the claims cannot be read.
@@ -353,6 +354,7 @@ pub async fn explain(
     stage: Stage,
     rules: &Rules,
     clock: &dyn Clock,
+    dead: &[WorkerId],
 ) -> Result<Verdict, ClaimError> {
     let survey = claims.survey().await?;
     let slug = issue.key.slug();
@@ -360,7 +362,8 @@ pub async fn explain(
     if let Some(version) = survey.claims.get(slug) {
         let read = claims.read_claims(&BTreeMap::from([(slug.to_owned(), version.clone())])).await?;
         if let Some(claim) = read.get(version) {
-            view = ClaimView::Held { worker: claim.worker.clone(), since: claim.started_at };
+            let is_dead = dead.contains(&claim.worker);
+            view = ClaimView::Held { worker: claim.worker.clone(), since: claim.started_at, is_dead };
         }
     }
     let history = read_history(claims, issue, &survey).await?;
