@@ -7,7 +7,7 @@ use crate::git_host::{NewPullRequest, PullRequest};
 use crate::hand_back::give_back;
 use crate::issue::{Status, label};
 use crate::receipt_text;
-use crate::run::{Failure, FailureKind, Outcome, RunId, RunRecord, Target};
+use crate::run::{Failure, Outcome, RunId, RunRecord, Target};
 use crate::tracker::Change;
 
 /// The longest title of a pull request, in characters; GitHub takes 256.
@@ -206,7 +206,7 @@ pub fn pull_request_updated(record: &RunRecord) -> String {
 
 fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
     let attempt = record.receipt.attempt;
-    let consequence = if failure.kind == FailureKind::RepositoryFault {
+    let consequence = if failure.kind.is_fault_of_repository() {
         "That says nothing of this issue and does not count as an attempt; it will be tried again when the \
          repository has changed, or after a while"
             .to_owned()
@@ -232,6 +232,8 @@ mod tests {
     use std::time::Duration;
 
     use jiff::Timestamp;
+
+    use crate::run::FailureKind;
 
     use super::*;
     use crate::issue::{Issue, Stage};

@@ -67,6 +67,8 @@ pub enum Action {
     Collect,
     /// Run the gate on that commit.
     Gate,
+    /// Run the gate on what the work is on top of: it may fail there, too.
+    GateBase,
     /// Push that commit.
     Push(Target),
     /// Put that commit on top of the branch as it is now.
@@ -93,6 +95,8 @@ pub enum Event {
     Collected(Collected),
     /// The gate ended.
     GateEnded(GateOutcome),
+    /// The gate ended on what the work is on top of.
+    BaseGated(GateOutcome),
     /// The push ended.
     Pushed(PushOutcome),
     /// The rebase ended.
@@ -129,6 +133,8 @@ pub enum GateOutcome {
         reason: String,
         /// The end of its output.
         evidence: String,
+        /// Whether it was one of the set-up, before the checks.
+        in_setup: bool,
     },
 }
 
@@ -209,6 +215,15 @@ pub struct IssueRun {
     fallbacks_left: u32,
     /// The first time at which one of the agents has quota again, as far as they tell.
     quota_at: Option<Timestamp>,
+    /// How the gate failed last, until it is known whether it does so without the work.
+    gate_failure: Option<GateFailure>,
+}
+
+/// How the gate failed.
+#[derive(Clone, Debug)]
+struct GateFailure {
+    reason: String,
+    evidence: String,
 }
 
 impl IssueRun {
@@ -224,6 +239,7 @@ impl IssueRun {
             lost_races: 0,
             fallbacks_left: terms.fallbacks,
             quota_at: None,
+            gate_failure: None,
         };
         (run, Action::RunAgent(Round::First))
     }
@@ -247,11 +263,12 @@ impl IssueRun {
             Event::Waited => Action::RunAgent(Round::Again),
             Event::Collected(collected) => self.after_collecting(collected),
             Event::GateEnded(GateOutcome::Passed) => Action::Push(self.target),
-            Event::GateEnded(GateOutcome::Failed { reason, evidence }) => {
-                let failure =
-                    Failure::new(FailureKind::GateFailed, reason.clone()).with_evidence(evidence.clone());
-                self.fix_or_fail(Feedback::Gate { reason, evidence }, failure)
+            Event::GateEnded(GateOutcome::Failed { reason, evidence, in_setup }) => {
+                self.gate_failure = Some(GateFailure { reason, evidence });
+                // No agent's round is spent on a set-up that does not work anyway.
+                if in_setup || self.has_no_fixes_left() { Action::GateBase } else { self.fix_gate() }
             }
+            Event::BaseGated(outcome) => self.after_gating_base(outcome),
             Event::Pushed(outcome) => self.after_push(outcome),
             Event::Rebased(rebased) => self.after_rebase(rebased),
             Event::StopRequested => Action::End(Conclusion::Interrupted),
@@ -363,6 +380,23 @@ impl IssueRun {
         }
     }
 
+    /// Decides whose failure it is that the gate fails on the work: where it does the same without the work, it
+    /// would on every issue's.
+    fn after_gating_base(&mut self, outcome: GateOutcome) -> Action {
+        match (outcome, &self.gate_failure) {
+            (GateOutcome::Failed { reason, evidence, .. }, Some(failure)) if failure.reason == reason => {
+                fail(Failure::of_base_gate(&reason, evidence))
+            }
+            _ => self.fix_gate(),
+        }
+    }
+
+    fn fix_gate(&mut self) -> Action {
+        let Some(GateFailure { reason, evidence }) = self.gate_failure.take() else { return Action::Gate };
+        let failure = Failure::new(FailureKind::GateFailed, reason.clone()).with_evidence(evidence.clone());
+        self.fix_or_fail(Feedback::Gate { reason, evidence }, failure)
+    }
+
     fn after_push(&mut self, outcome: PushOutcome) -> Action {
         match outcome {
             PushOutcome::Landed => {
@@ -433,8 +467,12 @@ impl IssueRun {
         }
     }
 
+    fn has_no_fixes_left(&self) -> bool {
+        self.fix_rounds == self.terms.max_fixes
+    }
+
     fn fix_or_fail(&mut self, feedback: Feedback, failure: Failure) -> Action {
-        if self.fix_rounds == self.terms.max_fixes {
+        if self.has_no_fixes_left() {
             return fail(failure);
         }
         self.fix_rounds += 1;
@@ -466,7 +504,11 @@ mod tests {
     }
 
     fn gate_failed() -> Event {
-        Event::GateEnded(GateOutcome::Failed { reason: "make: exit 2".into(), evidence: "no".into() })
+        Event::GateEnded(failed("make: exit 2", false))
+    }
+
+    fn failed(reason: &str, in_setup: bool) -> GateOutcome {
+        GateOutcome::Failed { reason: reason.into(), evidence: "no".into(), in_setup }
     }
 
     fn moved() -> Event {
@@ -535,10 +577,30 @@ mod tests {
             assert_eq!(run.on(gate_failed()), Action::RunAgent(Round::Fix(feedback.clone())));
             assert_eq!(run.fix_rounds(), round);
         }
-        let Action::End(Conclusion::Failed(failure)) = run.on(gate_failed()) else { panic!("went on") };
-        assert_eq!((failure.kind, failure.reason.as_str()), (FailureKind::GateFailed, "make: exit 2"));
-        assert_eq!(failure.evidence.as_deref(), Some("no"));
+        assert_eq!(run.on(gate_failed()), Action::GateBase);
+        let on_base = |outcome| match run.clone().on(Event::BaseGated(outcome)) {
+            Action::End(Conclusion::Failed(failure)) => failure,
+            other => panic!("{other:?}"),
+        };
+        for outcome in [GateOutcome::Passed, failed("another: exit 1", false)] {
+            let failure = on_base(outcome);
+            assert_eq!((failure.kind, failure.reason.as_str()), (FailureKind::GateFailed, "make: exit 2"));
+            assert_eq!(failure.evidence.as_deref(), Some("no"));
+        }
+        let failure = on_base(failed("make: exit 2", false));
+        assert_eq!(failure.kind, FailureKind::BaseFailsGate);
+        assert_eq!(failure.reason, "the gate fails without the agent's work, too: make: exit 2");
         assert_eq!(run.fix_rounds(), 2);
+    }
+
+    #[test]
+    fn a_set_up_that_fails_is_looked_at_without_the_work_before_any_fix() {
+        let in_setup = || Event::GateEnded(failed("npm ci: exit 1", true));
+        assert_eq!(after(TERMS, [in_setup()]), Action::GateBase);
+        let same = Event::BaseGated(failed("npm ci: exit 1", true));
+        assert_eq!(failure_kind(&after(TERMS, [in_setup(), same])), Some(FailureKind::BaseFailsGate));
+        let own = after(TERMS, [in_setup(), Event::BaseGated(GateOutcome::Passed)]);
+        assert!(matches!(own, Action::RunAgent(Round::Fix(Feedback::Gate { .. }))), "{own:?}");
     }
 
     #[test]
@@ -717,6 +779,9 @@ mod tests {
                 Event::Collected(Collected::Unpublishable("x".into())),
             ],
             Action::Gate => vec![gate_failed(), Event::GateEnded(GateOutcome::Passed)],
+            Action::GateBase => {
+                vec![Event::BaseGated(GateOutcome::Passed), Event::BaseGated(failed("make: exit 2", false))]
+            }
             Action::Push(_) => {
                 vec![moved(), Event::Pushed(PushOutcome::BranchRefused("no".into()))]
             }

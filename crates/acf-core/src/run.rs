@@ -118,6 +118,8 @@ pub enum FailureKind {
     Setup,
     /// The repository's policy, prompt or set-up commands do not work at the base commit, whatever the issue.
     RepositoryFault,
+    /// The gate fails on what the work is on top of, too, without the work.
+    BaseFailsGate,
     /// The worker was killed, or vanished.
     WorkerDied,
     /// Something of acf's or the machine's own: a full disk, a lost network.
@@ -136,7 +138,14 @@ impl FailureKind {
                 | Self::QuotaExhausted
                 | Self::NotAuthenticated
                 | Self::RepositoryFault
+                | Self::BaseFailsGate
         )
+    }
+
+    /// Tells whether it is the repository that is at fault as it is, before any work.
+    #[must_use]
+    pub fn is_fault_of_repository(self) -> bool {
+        matches!(self, Self::RepositoryFault | Self::BaseFailsGate)
     }
 
     /// Returns its name, as records have it.
@@ -166,6 +175,14 @@ impl Failure {
     /// Makes a failure without evidence.
     pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
         Self { kind, reason: reason.into(), evidence: None, until: None }
+    }
+
+    /// Makes the failure of a gate that fails without any work, by which command failed, and the end of its
+    /// output.
+    #[must_use]
+    pub fn of_base_gate(reason: &str, evidence: impl Into<String>) -> Self {
+        let reason = format!("the gate fails without the agent's work, too: {reason}");
+        Self::new(FailureKind::BaseFailsGate, reason).with_evidence(evidence)
     }
 
     /// Adds until when there is no use in trying again.

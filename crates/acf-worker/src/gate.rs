@@ -87,8 +87,11 @@ pub async fn run(
             End::TimedOut => format!("ran longer than {}", limit(place.limits.timeout)),
             End::Stalled => format!("was silent for {}", limit(place.limits.stall.unwrap_or_default())),
         };
-        let outcome =
-            GateOutcome::Failed { reason: reason(purpose, command, &complaint), evidence: evidence.text() };
+        let outcome = GateOutcome::Failed {
+            reason: reason(purpose, command, &complaint),
+            evidence: evidence.text(),
+            in_setup: purpose == Purpose::Setup,
+        };
         return Ok(GateReport { checks, end: GateEnd::Judged(outcome) });
     }
     Ok(GateReport { checks, end: GateEnd::Judged(GateOutcome::Passed) })

@@ -7,30 +7,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use acf_core::issue::{Stage, Status, label};
+use acf_core::issue::{IssueKey, Stage, Status, label};
 use acf_core::issue_run::{Collected, Event, GateOutcome, Rebased, Round, Terms};
 use acf_core::mask::Mask;
-use acf_core::policy::{GateHome, POLICY_PATH, Policy};
+use acf_core::policy::{POLICY_PATH, Policy};
 use acf_core::prices::Prices;
 use acf_core::progress::{Observer, Step, What};
 use acf_core::prompt::repository_path;
 use acf_core::receipt::{Part, Receipt, Usage};
-use acf_core::run::{CommitId, Failure, FailureKind, Target};
+use acf_core::run::{CommitId, Failure, FailureKind, RunId, Target};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Renewals, Roster};
 use crate::agent_user::{AgentHome, AgentUser};
 use crate::config::{Allowance, Prompts};
-use crate::gate::{self, GateEnd, GateReport, Purpose};
-use crate::git::checkout::{Author, Checkout, CheckoutError, Merged, WipNote, checkouts_dir, file_of};
+use crate::gate::{GateEnd, GateReport};
+use crate::git::checkout::{Author, Checkout, CheckoutError, Merged, WipNote, file_of};
 use crate::git::mirror::Mirror;
 use crate::plain_file;
 use crate::process::{Guard, Limits, Place};
 use crate::prompt::{self, PromptInputs};
 use crate::worker::{Bench, Job, Salvage, SaveFor, Workbench};
 
+mod gating;
 mod rounds;
+
+use gating::Gating;
 
 /// The most of an agent's output that one round adds to the log, in bytes.
 const LONGEST_LOG: usize = 8 * 1024 * 1024;
@@ -78,26 +81,26 @@ impl GitWorkbench {
         Place { guard: &self.guard, dir, env: &self.environment, limits }
     }
 
-    /// Makes a home for one gate, where it is not to find what agents have installed in theirs.
-    fn home_of_gate(&self, job: &Job, wanted: GateHome) -> Result<Option<AgentHome>, Failure> {
-        let user = self.user.as_ref().map(|user| &user.0);
-        if user.is_none() && wanted == GateHome::Worker {
-            return Ok(None);
-        }
-        let made = AgentHome::make(&checkouts_dir(&self.work_dir), &format!("gate-{}", job.run));
-        let owned = made.and_then(|home| {
-            user.map_or(Ok(()), |user| user.own(home.path()))?;
-            Ok(home)
-        });
-        owned.map(Some).map_err(|error| broken("cannot make a home for the gate", &error))
+    /// Fetches a commit of the trunk, unless it is there.
+    async fn have(&self, commit: &CommitId) -> Result<(), Failure> {
+        let fetched = self.mirror.have(commit, &self.trunk).await;
+        fetched.map(drop).map_err(|error| broken("cannot fetch the trunk", &error))
     }
 
-    fn environment_in(&self, home: &AgentHome) -> Vec<(OsString, OsString)> {
-        let leads_home = |name: &OsString| {
-            name == "HOME" || name == "TMPDIR" || name.as_encoded_bytes().starts_with(b"XDG_")
-        };
-        let others = self.environment.iter().filter(|(name, _)| !leads_home(name)).cloned();
-        others.chain([("HOME".into(), home.path().into())]).collect()
+    async fn read_at(&self, commit: &CommitId, path: &str) -> Result<Option<String>, Failure> {
+        let file = file_of(&self.mirror, commit, path).await;
+        let file = file.map_err(|error| broken("cannot look at the trunk", &error))?;
+        Ok(file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    async fn policy_at(&self, commit: &CommitId) -> Result<Policy, Failure> {
+        parse_policy(self.read_at(commit, POLICY_PATH).await?.as_deref())
+    }
+
+    async fn check_out(&self, base: &CommitId, issue: &IssueKey, run: &RunId) -> Result<Checkout, Failure> {
+        let (mirror, author) = (self.mirror.clone(), self.author.clone());
+        let checkout = Checkout::make(mirror, &self.work_dir, issue, run, base.clone(), author).await;
+        checkout.map_err(|error| broken("cannot check the repository out", &error))
     }
 
     /// Gives a directory to the user as whom agents run, if that is another one.
@@ -165,32 +168,34 @@ fn place_for_plan(job: &Job, tree: &Path) -> String {
 #[async_trait]
 impl Workbench for GitWorkbench {
     async fn check(&self, base: &CommitId, stage: Stage) -> Result<(), Failure> {
-        let failed = |error: &dyn std::error::Error| broken("cannot look at the trunk", error);
-        self.mirror.have(base, &self.trunk).await.map_err(|error| failed(&error))?;
-        let read = async |path: &str| {
-            let file = file_of(&self.mirror, base, path).await.map_err(|error| failed(&error))?;
-            Ok::<_, Failure>(file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-        };
-        let policy = parse_policy(read(POLICY_PATH).await?.as_deref())?;
-        let template = read(repository_path(stage)).await?;
+        self.have(base).await?;
+        let policy = self.policy_at(base).await?;
+        let template = self.read_at(base, repository_path(stage)).await?;
         prompt::try_out(stage, self.prompts.of(stage), template.as_deref(), &policy.verify)
     }
 
+    async fn check_gate(
+        &self,
+        base: &CommitId,
+        (issue, run): (&IssueKey, &RunId),
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let policy = self.policy_at(base).await?;
+        let checkout = self.check_out(base, issue, run).await?;
+        let gated = Gating { with: self, policy: &policy, issue, run }.gate(&checkout.tree(), stop).await;
+        remove(&checkout, issue).await;
+        match gated?.end {
+            GateEnd::Judged(GateOutcome::Passed) => Ok(()),
+            GateEnd::Judged(GateOutcome::Failed { reason, evidence, .. }) => {
+                Err(Failure::of_base_gate(&reason, evidence))
+            }
+            GateEnd::Stopped => Err(Failure::new(FailureKind::Internal, "stopped during the gate")),
+        }
+    }
+
     async fn open(&self, job: &Job, stop: &CancellationToken) -> Result<Box<dyn Bench>, Failure> {
-        self.mirror
-            .have(&job.base, &self.trunk)
-            .await
-            .map_err(|error| broken("cannot fetch the trunk", &error))?;
-        let checkout = Checkout::make(
-            self.mirror.clone(),
-            &self.work_dir,
-            &job.issue.key,
-            &job.run,
-            job.base.clone(),
-            self.author.clone(),
-        );
-        let checkout =
-            Arc::new(checkout.await.map_err(|error| broken("cannot check the repository out", &error))?);
+        self.have(&job.base).await?;
+        let checkout = Arc::new(self.check_out(&job.base, &job.issue.key, &job.run).await?);
         let mut bench = GitBench {
             policy: Policy::default(),
             task: String::new(),
@@ -279,10 +284,9 @@ impl GitBench {
             return Ok(());
         }
         self.note(Step::Setup);
-        self.with.hand_over(&tree).await?;
-        match self.run_checks(Purpose::Setup, &tree, None, stop).await?.end {
+        match self.gating().set_up(&tree, stop).await?.end {
             GateEnd::Judged(GateOutcome::Passed) => Ok(()),
-            GateEnd::Judged(GateOutcome::Failed { reason, evidence }) => {
+            GateEnd::Judged(GateOutcome::Failed { reason, evidence, .. }) => {
                 // Where earlier work on the issue is in the checkout, that may be what it fails for.
                 let kind =
                     if self.receipt.resumed { FailureKind::Setup } else { FailureKind::RepositoryFault };
@@ -337,31 +341,9 @@ impl GitBench {
         self.conflicts.retain(|path| has_markers(&tree, path));
     }
 
-    async fn run_checks(
-        &self,
-        purpose: Purpose,
-        directory: &Path,
-        home: Option<&AgentHome>,
-        stop: &CancellationToken,
-    ) -> Result<GateReport, Failure> {
-        let (commands, timeout) = match purpose {
-            Purpose::Setup => (&self.policy.setup, self.policy.timeouts.setup),
-            Purpose::Verify => (&self.policy.verify, self.policy.timeouts.verify),
-        };
-        let mut log = capped_log(&self.job, "gate");
-        let mut place = self.with.place(directory, timeout, None);
-        let environment;
-        if let Some(home) = home {
-            environment = self.with.environment_in(home);
-            place.env = &environment;
-        }
-        let ran = gate::run(purpose, commands, place, stop, &mut log).await;
-        let mut report = ran.map_err(|error| broken("cannot run the repository's commands", &error))?;
-        if let GateEnd::Judged(GateOutcome::Failed { reason, evidence }) = &mut report.end {
-            self.with.mask.hide_in(reason);
-            self.with.mask.hide_in(evidence);
-        }
-        Ok(report)
+    fn gating(&self) -> Gating<'_> {
+        let (issue, run) = (&self.job.issue.key, &self.job.run);
+        Gating { with: &self.with, policy: &self.policy, issue, run }
     }
 
     fn note(&self, step: Step) {
@@ -422,17 +404,7 @@ impl GitBench {
         let Some(work) = self.work.clone() else {
             return Err(Failure::new(FailureKind::Internal, "there is no commit to check"));
         };
-        let copy = self.checkout.clean_copy(&work).await;
-        let copy = copy.map_err(|error| broken("cannot make a clean checkout for the gate", &error))?;
-        self.with.hand_over(&copy).await?;
-        let home = self.with.home_of_gate(&self.job, self.policy.gate_home)?;
-        let setup = self.run_checks(Purpose::Setup, &copy, home.as_ref(), stop).await?;
-        let report = match setup.end {
-            GateEnd::Judged(GateOutcome::Passed) => {
-                self.run_checks(Purpose::Verify, &copy, home.as_ref(), stop).await?
-            }
-            _ => setup,
-        };
+        let report = self.gate_of(&work, stop).await?;
         self.receipt.gate = report.checks;
         Ok(match report.end {
             GateEnd::Judged(outcome) => Event::GateEnded(outcome),
@@ -440,14 +412,27 @@ impl GitBench {
         })
     }
 
+    async fn try_gate_base(&mut self, stop: &CancellationToken) -> Result<Event, Failure> {
+        let issue = &self.job.issue.key;
+        tracing::info!(issue.key = %issue, "trying the gate on the trunk, without the agent's work");
+        let report = self.gate_of(&self.checkout.base(), stop).await?;
+        Ok(match report.end {
+            GateEnd::Judged(outcome) => Event::BaseGated(outcome),
+            GateEnd::Stopped => Event::StopRequested,
+        })
+    }
+
+    /// Runs the gate on a clean checkout of that commit.
+    async fn gate_of(&self, commit: &CommitId, stop: &CancellationToken) -> Result<GateReport, Failure> {
+        let copy = self.checkout.clean_copy(commit).await;
+        let copy = copy.map_err(|error| broken("cannot make a clean checkout for the gate", &error))?;
+        self.gating().gate(&copy, stop).await
+    }
+
     async fn try_rebase(&mut self, onto: &CommitId) -> Result<Rebased, Failure> {
         let no_commit = || Failure::new(FailureKind::Internal, "there is no commit to rebase");
         let work = self.work.clone().ok_or_else(no_commit)?;
-        self.with
-            .mirror
-            .have(onto, &self.with.trunk)
-            .await
-            .map_err(|error| broken("cannot fetch the trunk", &error))?;
+        self.with.have(onto).await?;
         let base = self.checkout.base();
         let failed = |error: CheckoutError| broken("cannot put the work on top of the trunk", &error);
         let came_in = self.checkout.changes(base.as_str(), onto.as_str()).await;
@@ -506,6 +491,10 @@ impl Bench for GitBench {
         self.try_gate(stop).await.unwrap_or_else(Event::Broke)
     }
 
+    async fn gate_base(&mut self, stop: &CancellationToken) -> Event {
+        self.try_gate_base(stop).await.unwrap_or_else(Event::Broke)
+    }
+
     async fn rebase(&mut self, onto: &CommitId) -> Event {
         self.try_rebase(onto).await.map_or_else(Event::Broke, Event::Rebased)
     }
@@ -536,9 +525,13 @@ impl Bench for GitBench {
     }
 
     async fn close(self: Box<Self>) {
-        if let Err(error) = self.checkout.remove().await {
-            tracing::warn!(issue.key = %self.job.issue.key, %error, "cannot remove a checkout; the next start will");
-        }
+        remove(&self.checkout, &self.job.issue.key).await;
+    }
+}
+
+async fn remove(checkout: &Checkout, issue: &IssueKey) {
+    if let Err(error) = checkout.remove().await {
+        tracing::warn!(issue.key = %issue, %error, "cannot remove a checkout; the next start will");
     }
 }
 
@@ -596,8 +589,8 @@ fn broken(attempt: &str, error: &dyn std::error::Error) -> Failure {
 }
 
 /// Returns a sink that puts lines into the log until they are too many.
-fn capped_log(job: &Job, source: &'static str) -> impl FnMut(&str) + Send + use<> {
-    let issue = job.issue.key.clone();
+fn capped_log(issue: &IssueKey, source: &'static str) -> impl FnMut(&str) + Send + use<> {
+    let issue = issue.clone();
     let mut left = LONGEST_LOG;
     move |line| {
         let Some(rest) = left.checked_sub(line.len() + 1) else {

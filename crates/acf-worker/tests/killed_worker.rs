@@ -90,7 +90,7 @@ async fn what_a_worker_and_a_guard_killed_at_once_leave_is_ended_by_the_next() {
     kill_process(guard_of(&family), Signal::KILL).unwrap();
     worker.kill().unwrap();
     worker.wait().unwrap();
-    family.has_members(3).await;
+    family.wait_until(|alive| alive.len() >= 3).await;
     while family.alive().iter().any(|command| command.starts_with("acf-guard")) {
         tokio::task::yield_now().await;
     }
@@ -115,6 +115,6 @@ async fn worker_of(family: &Family) -> Child {
     BufReader::new(worker.stdout.take().unwrap()).read_line(&mut up).unwrap();
     assert_eq!(up, "up\n");
     // The guard, the shell, its child and its daemon; the daemon's own child may not be up yet.
-    family.has_members(4).await;
+    family.wait_until(|alive| alive.len() >= 4).await;
     worker
 }

@@ -111,10 +111,18 @@ impl Bench for Place {
             _ => false,
         };
         Event::GateEnded(if fails {
-            GateOutcome::Failed { reason: "`make check` exit 2".into(), evidence: "no".into() }
+            GateOutcome::Failed {
+                reason: "`make check` exit 2".into(),
+                evidence: "no".into(),
+                in_setup: false,
+            }
         } else {
             GateOutcome::Passed
         })
+    }
+
+    async fn gate_base(&mut self, _: &CancellationToken) -> Event {
+        Event::BaseGated(GateOutcome::Passed)
     }
 
     async fn rebase(&mut self, onto: &CommitId) -> Event {

@@ -18,15 +18,6 @@ fn hook(sandbox: &Sandbox, name: &str, script: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Pushes a file to the trunk, as a person does.
-fn commit(sandbox: &Sandbox, path: &str, contents: &str) {
-    let clone = sandbox.clone_to("person");
-    fs::write(clone.join(path), contents).unwrap();
-    sandbox.git_in(&clone, &["add", path]);
-    sandbox.git_in(&clone, &["commit", "--quiet", "--message=Mend it"]);
-    sandbox.git_in(&clone, &["push", "--quiet", "origin", "HEAD:main"]);
-}
-
 #[track_caller]
 fn assert_says(text: &str, words: &[&str]) {
     for word in words {
@@ -121,88 +112,6 @@ mod configuration {
         fs::write(factory.sandbox().root().join("acf.toml"), "agnet = \"script\"\n").unwrap();
 
         assert_says(&factory.drain().refused(2), &["acf.toml", "agnet"]);
-    }
-
-    #[test]
-    fn a_policy_that_cannot_be_read_is_no_attempt_at_any_issue_and_is_shown_with_its_line() {
-        let sandbox = Sandbox::builder().file(".acf/config.toml", "verfy = [\"x\"]\n").todo("- [ ] a\n");
-        let factory = Factory::of(sandbox.build()).with("MAX_ATTEMPTS", "1");
-
-        let said = factory.drain().done().stderr;
-
-        let (kind, reason) = factory.failure("TODO-1");
-        assert_eq!(kind, "repository_fault");
-        assert_says(&reason, &[".acf/config.toml", "unknown field `verfy`"]);
-        assert_says(
-            &said,
-            &["no issue is taken: .acf/config.toml of the base commit is not valid: ", "at line 1"],
-        );
-        assert!(said.lines().any(|line| line.contains("WARN 1 | verfy = [\"x\"]")), "{said}");
-        let todo = factory.sandbox().todo_text();
-        assert!(todo.starts_with("- [ ] a\n"), "it is not blocked: {todo}");
-        assert_says(&todo, &["not valid: line 1: unknown field `verfy`", "does not count as an attempt"]);
-
-        factory.drain().done();
-        let again = factory.sandbox().todo_text();
-        assert_eq!(again.matches("does not count").count(), 1, "it is said once: {again}");
-    }
-
-    #[test]
-    fn a_bad_commit_blocks_nothing_and_its_mending_is_noticed() {
-        for (path, bad, good) in [
-            (".acf/config.toml", "verfy = [\"x\"]\n", "verify = [\"true\"]\n"),
-            (".acf/config.toml", "setup = [\"false\"]\n", "setup = [\"true\"]\n"),
-            (".acf/implement.md", "{{ isue.key }}", "{{ issue.fenced }}"),
-        ] {
-            let sandbox = Sandbox::builder().file(path, bad).todo("- [ ] a\n- [ ] b\n").build();
-            let factory = Factory::of(sandbox).with("NO_ISSUES_WAIT", "50ms").with("MAX_ATTEMPTS", "1");
-            factory.acf(&["workers", "1"]).done();
-            let status = factory.waits_for("the rest", || {
-                let status = factory.acf(&["status", "--json"]).done().json();
-                let why = status["workers"][0]["resting"]["why"].as_str()?.to_owned();
-                Some(why)
-            });
-            assert_says(&status, &["trying again when the trunk has moved, or at "]);
-
-            commit(factory.sandbox(), path, good);
-            factory.waits_for("both issues", || {
-                (factory.sandbox().todo_text().matches("- [x]").count() == 2).then_some(())
-            });
-            factory.acf(&["stop", "--all"]).done();
-
-            let kinds: Vec<_> = factory.runs("TODO-1").iter().map(|run| run["kind"].clone()).collect();
-            assert_eq!(kinds, [serde_json::json!("repository_fault"), serde_json::Value::Null], "{path}");
-            assert_eq!(factory.runs("TODO-2").len(), 1);
-        }
-    }
-
-    #[test]
-    fn set_up_that_fails_with_earlier_work_in_the_checkout_is_an_attempt_at_its_issue() {
-        let policy = "setup = [\"test ! -e bad.txt\"]\n";
-        let sandbox = Sandbox::builder().file(".acf/config.toml", policy).todo("- [ ] a\n").build();
-        let factory = Factory::of(sandbox).agent("touch bad.txt; echo ready; sleep 60");
-        let mut worker = factory.start("w-1", &[]);
-        worker.says("agent: ready");
-        worker.signal(rustix::process::Signal::TERM);
-        worker.ended().done();
-
-        factory.acf(&["worker", "--max-issues", "1"]).done();
-
-        let runs = factory.runs("TODO-1");
-        assert_eq!((&runs[0]["outcome"], &runs[1]["kind"]), (&"interrupted".into(), &"setup".into()));
-    }
-
-    #[test]
-    fn a_prompt_template_with_a_typo_fails_the_run_and_names_it() {
-        let sandbox =
-            Sandbox::builder().file(".acf/implement.md", "{{ isue.key }}").todo("- [ ] a\n").build();
-        let factory = Factory::of(sandbox).with("MAX_ATTEMPTS", "1");
-
-        factory.drain().done();
-
-        let (kind, reason) = factory.failure("TODO-1");
-        assert_eq!(kind, "repository_fault");
-        assert_says(&reason, &[".acf/implement.md", "undefined"]);
     }
 }
 

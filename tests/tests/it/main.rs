@@ -18,6 +18,7 @@ mod jira;
 mod moved_keys;
 mod outcomes;
 mod planning;
+mod repository_faults;
 mod runtime_contract;
 mod sandbox;
 mod secrets;

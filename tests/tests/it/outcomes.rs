@@ -552,7 +552,7 @@ mod the_gate {
         let sandbox = sandbox.file(".gitignore", "build/\nnode_modules/\n*.local\n").build();
         let factory = Factory::of(sandbox).with("MAX_ATTEMPTS", "1");
         factory.drain().done();
-        assert_eq!(ends(&factory, "TODO-1"), ["gate_failed"], "{directives:?}");
+        assert_eq!(ends(&factory, "TODO-1"), ["base_fails_gate"], "{directives:?}");
         assert_eq!(factory.sandbox().log(), ["First commit"]);
     }
 
@@ -587,7 +587,7 @@ mod the_gate {
             assert!(left.is_empty(), "{left:?}");
             ends(&factory, "TODO-1")
         };
-        assert_eq!(ends_with("new"), ["gate_failed"]);
+        assert_eq!(ends_with("new"), ["base_fails_gate"]);
         assert_eq!(ends_with("worker"), ["landed"], "the home of its user, with the tools in it");
     }
 

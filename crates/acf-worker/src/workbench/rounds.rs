@@ -148,7 +148,7 @@ impl GitBench {
         };
         let (timeouts, allowance) = (self.policy.timeouts, &self.with.allowance);
         let place = self.with.place(&tree, timeout, Some(timeouts.of_silence(allowance.stall)));
-        let mut log = capped_log(&self.job, "agent");
+        let mut log = capped_log(&self.job.issue.key, "agent");
         let agent = self.agent();
         self.settle_home(&*agent, place).await?;
         let ran = agent::round(&*agent, &request, &self.with.prices, place, stop, &mut log).await;

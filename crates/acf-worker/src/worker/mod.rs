@@ -25,7 +25,7 @@ use acf_core::claim::{ClaimError, ClaimStore, Version};
 use acf_core::clock::Clock;
 use acf_core::eligibility::Rules;
 use acf_core::git_host::{GitHost, GitHostError};
-use acf_core::issue::{Issue, Stage};
+use acf_core::issue::{Issue, IssueKey, Stage};
 use acf_core::issue_run::{Event, Round, Terms};
 use acf_core::mask::Mask;
 use acf_core::progress::Observer;
@@ -83,6 +83,19 @@ pub trait Workbench: Send + Sync {
     async fn check(&self, _base: &CommitId, _stage: Stage) -> Result<(), Failure> {
         Ok(())
     }
+
+    /// Runs the gate at that commit, without a run. The ids name the place where that is done.
+    ///
+    /// # Errors
+    /// A [`Failure`] of the kind `BaseFailsGate` if it fails, any other when that cannot be found out.
+    async fn check_gate(
+        &self,
+        _base: &CommitId,
+        _named: (&IssueKey, &RunId),
+        _stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// One run's place on the workbench. Each method performs one action of
@@ -100,6 +113,9 @@ pub trait Bench: Send {
 
     /// Runs the gate on that commit.
     async fn gate(&mut self, stop: &CancellationToken) -> Event;
+
+    /// Runs the gate on what that commit is on top of. The evidence stays that of the commit.
+    async fn gate_base(&mut self, stop: &CancellationToken) -> Event;
 
     /// Puts that commit on top of `onto`.
     async fn rebase(&mut self, onto: &CommitId) -> Event;

@@ -56,7 +56,7 @@ impl Worker {
         let Some(trunk) = survey.trunk.clone() else {
             return Err(WorkerError::NoTrunk(self.orders.trunk.clone()));
         };
-        if let Some(rest) = self.rest(&trunk).await {
+        if let Some(rest) = self.rest(&trunk, stop).await {
             return Ok(Pass::Resting { why: rest.why, until: rest.until });
         }
         if let Some(spent) = self.budget_spent(&survey).await? {

@@ -16,6 +16,7 @@ use acf_core::receipt::Usage;
 use acf_core::run::{CommitId, Failure, FailureKind, Outcome, RunRecord};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 
@@ -63,6 +64,8 @@ struct Fault {
     trunk: Option<CommitId>,
     /// From when a trunk that has moved is tried.
     try_moved_from: Timestamp,
+    /// The issue whose run found that the gate fails without its work, if that is the fault.
+    gate_of: Option<IssueKey>,
 }
 
 impl Fatigue {
@@ -77,10 +80,14 @@ impl Fatigue {
                 met.rest = Some(Rest { why, until });
                 (met.fault, met.broken, met.broken_of) = (None, 0, BTreeSet::new());
             }
-            Outcome::Failed(failure) if failure.kind == FailureKind::RepositoryFault => {
-                let trunk = None;
-                let try_moved_from = after(now, least(met.in_a_row).min(LONGEST_AFTER_MOVE));
-                met.fault = Some(Fault { reason: failure.reason.clone(), trunk, try_moved_from });
+            Outcome::Failed(failure) if failure.kind.is_fault_of_repository() => {
+                let is_of_gate = failure.kind == FailureKind::BaseFailsGate;
+                met.fault = Some(Fault {
+                    reason: failure.reason.clone(),
+                    trunk: None,
+                    try_moved_from: after(now, least(met.in_a_row).min(LONGEST_AFTER_MOVE)),
+                    gate_of: is_of_gate.then(|| record.issue.clone()),
+                });
                 (met.broken, met.broken_of) = (0, BTreeSet::new());
                 met.pause(now);
                 met.in_a_row = met.in_a_row.saturating_add(1);
@@ -138,20 +145,26 @@ impl Met {
 impl Worker {
     /// Returns the rest that is not over yet. A fault of the repository is looked for again, without a run,
     /// when the trunk has moved and when the rest is over.
-    pub(super) async fn rest(&self, trunk: &CommitId) -> Option<Rest> {
+    pub(super) async fn rest(&self, trunk: &CommitId, stop: &CancellationToken) -> Option<Rest> {
         let now = self.around.clock.now();
-        let (rest, has_moved) = match self.fatigue.look(trunk, now) {
-            Look::At(rest, has_moved) => (rest, has_moved),
+        let (rest, has_moved, gate_of) = match self.fatigue.look(trunk, now) {
+            Look::At { rest, has_moved, gate_of } => (rest, has_moved, gate_of),
             Look::NoNeed(rest) => return rest,
         };
-        match self.around.workbench.check(trunk, self.orders.stage).await {
+        let mut checked = self.around.workbench.check(trunk, self.orders.stage).await;
+        if let (Ok(()), Some(issue)) = (&checked, gate_of) {
+            let named = (&issue, &(self.around.run_ids)());
+            checked = self.around.workbench.check_gate(trunk, named, stop).await;
+        }
+        match checked {
             Ok(()) => {
                 if has_moved {
                     tracing::info!(%trunk, "the trunk has moved: taking issues again");
                 }
                 None
             }
-            Err(failure) if failure.kind == FailureKind::RepositoryFault => {
+            Err(failure) if failure.kind.is_fault_of_repository() => {
+                let now = self.around.clock.now();
                 Some(self.fatigue.stays(&failure.masked(&self.around.mask), trunk, now))
             }
             // Whether it is mended is not known: the next look tells, or a run.
@@ -164,8 +177,15 @@ impl Worker {
 enum Look {
     /// Not now; the rest that holds, if any.
     NoNeed(Option<Rest>),
-    /// Now; the rest that holds, and whether the trunk has moved.
-    At(Option<Rest>, bool),
+    /// Now.
+    At {
+        /// The rest that holds, if any.
+        rest: Option<Rest>,
+        /// Whether the trunk has moved.
+        has_moved: bool,
+        /// Whose run found the gate to fail without its work, if that is to be looked for.
+        gate_of: Option<IssueKey>,
+    },
 }
 
 impl Fatigue {
@@ -175,15 +195,19 @@ impl Fatigue {
         let Some(fault) = &mut met.fault else { return Look::NoNeed(rest) };
         let has_moved = *fault.trunk.get_or_insert_with(|| trunk.clone()) != *trunk;
         let may_be_tried = has_moved && now >= fault.try_moved_from;
-        if rest.is_none() || may_be_tried { Look::At(rest, has_moved) } else { Look::NoNeed(rest) }
+        if rest.is_none() || may_be_tried {
+            Look::At { rest, has_moved, gate_of: fault.gate_of.clone() }
+        } else {
+            Look::NoNeed(rest)
+        }
     }
 
     /// Takes note that there still is a fault where the trunk is now.
     fn stays(&self, failure: &Failure, trunk: &CommitId, now: Timestamp) -> Rest {
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let try_moved_from = now;
-        met.fault =
-            Some(Fault { reason: failure.reason.clone(), trunk: Some(trunk.clone()), try_moved_from });
+        let (reason, trunk) = (failure.reason.clone(), Some(trunk.clone()));
+        let gate_of = met.fault.take().and_then(|fault| fault.gate_of);
+        met.fault = Some(Fault { reason, trunk, try_moved_from: now, gate_of });
         met.pause(now);
         met.in_a_row = met.in_a_row.saturating_add(1);
         met.rest.clone().expect("a pause is a rest")
@@ -381,7 +405,7 @@ mod tests {
 
     fn rest(fatigue: &Fatigue, now: i64) -> Option<Rest> {
         match fatigue.look(&CommitId::new("base"), at(now)) {
-            Look::NoNeed(rest) | Look::At(rest, _) => rest,
+            Look::NoNeed(rest) | Look::At { rest, .. } => rest,
         }
     }
 
@@ -402,7 +426,7 @@ mod tests {
     }
 
     fn is_tried(fatigue: &Fatigue, trunk: &str, now: i64) -> bool {
-        matches!(fatigue.look(&CommitId::new(trunk), at(now)), Look::At(..))
+        matches!(fatigue.look(&CommitId::new(trunk), at(now)), Look::At { .. })
     }
 
     #[test]

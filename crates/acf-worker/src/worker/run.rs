@@ -123,7 +123,7 @@ impl Worker {
                     is_confirmed = true;
                     self.look_again(&claim).await
                 }
-                Action::RunAgent(_) | Action::Gate | Action::Wait { .. } => {
+                Action::RunAgent(_) | Action::Gate | Action::GateBase | Action::Wait { .. } => {
                     is_confirmed = false;
                     None
                 }
@@ -139,11 +139,13 @@ impl Worker {
                 Action::Push(Target::Trunk) | Action::Rebase if turn.is_none() => {
                     turn = Some(self.around.claims.turn().await);
                 }
-                Action::RunAgent(_) | Action::Gate | Action::Wait { .. } => turn = None,
+                Action::RunAgent(_) | Action::Gate | Action::GateBase | Action::Wait { .. } => turn = None,
                 Action::Push(_) | Action::Rebase | Action::Collect | Action::End(_) => {}
             }
             let event = match action {
-                Action::RunAgent(_) | Action::Gate | Action::Wait { .. } if stop.is_cancelled() => {
+                Action::RunAgent(_) | Action::Gate | Action::GateBase | Action::Wait { .. }
+                    if stop.is_cancelled() =>
+                {
                     Event::StopRequested
                 }
                 Action::RunAgent(round) => {
@@ -171,6 +173,13 @@ impl Worker {
                     self.step(job, Step::Gate, rounds, None);
                     let salvage = bench.salvage();
                     let work = self.while_wanted(&claim, &halt, bench.gate(&halt));
+                    lease.keep_during(Some(salvage), work).await
+                }
+                Action::GateBase => {
+                    let detail = "on the trunk, without the agent's work".to_owned();
+                    self.step(job, Step::Gate, rounds, Some(detail));
+                    let salvage = bench.salvage();
+                    let work = self.while_wanted(&claim, &halt, bench.gate_base(&halt));
                     lease.keep_during(Some(salvage), work).await
                 }
                 Action::Push(target) => {
@@ -301,6 +310,7 @@ impl Worker {
                     | FailureKind::OutOfTurns
                     | FailureKind::OutOfBudget
                     | FailureKind::RepositoryFault
+                    | FailureKind::BaseFailsGate
                     | FailureKind::AgentTimedOut => SaveFor::GoingOn,
                     _ => SaveFor::LookingAt,
                 };
@@ -461,7 +471,7 @@ fn log_end(record: &RunRecord) {
         Outcome::Failed(failure) => {
             let reason = &failure.reason;
             tracing::warn!(issue.key = %issue, %run, duration_ms, blocked = record.blocked, "gave issue `{issue}` back: {reason}");
-            if failure.kind == FailureKind::RepositoryFault {
+            if failure.kind.is_fault_of_repository() {
                 // It is shown as it is laid out: where in the file, and what of it.
                 let shown = failure.evidence.as_deref().unwrap_or_default().lines();
                 shown.for_each(|line| tracing::warn!(issue.key = %issue, "{line}"));

@@ -413,6 +413,10 @@ impl Bench for Refused {
         unreachable!("there is nothing to check")
     }
 
+    async fn gate_base(&mut self, _: &CancellationToken) -> Event {
+        unreachable!("there is nothing to check")
+    }
+
     async fn rebase(&mut self, _: &CommitId) -> Event {
         unreachable!("there is nothing to rebase")
     }

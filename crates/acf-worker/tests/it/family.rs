@@ -42,18 +42,14 @@ impl Family {
         members.map(|process| process.path()).collect()
     }
 
-    /// Waits until at least so many live: one that is just being replaced (`execve`) shows no environment
-    /// for a moment, and is not seen then.
-    pub(crate) async fn has_members(&self, number: usize) {
-        self.wait_until(|alive| alive.len() >= number).await;
-    }
-
     /// Waits until all have ended.
     pub(crate) async fn all_end(&self) {
         self.wait_until(<[String]>::is_empty).await;
     }
 
-    async fn wait_until(&self, is_so: impl Fn(&[String]) -> bool) {
+    /// Waits until those that live are so. One that is just being replaced (`execve`) shows no environment for
+    /// a moment, and is not seen then.
+    pub(crate) async fn wait_until(&self, is_so: impl Fn(&[String]) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut poll = tokio::time::interval(Duration::from_millis(5));
         loop {

@@ -32,7 +32,7 @@ async fn gate(purpose: Purpose, commands: &[&str], limits: Limits) -> (GateRepor
 }
 
 fn failed(reason: &str, evidence: &str) -> GateEnd {
-    GateEnd::Judged(GateOutcome::Failed { reason: reason.into(), evidence: evidence.into() })
+    GateEnd::Judged(GateOutcome::Failed { reason: reason.into(), evidence: evidence.into(), in_setup: false })
 }
 
 fn exit_codes(report: &GateReport) -> Vec<Option<i32>> {
@@ -54,7 +54,9 @@ async fn the_first_failure_ends_it_and_is_shown_with_its_output() {
     let failing = "echo out; printf '\\033[31mred\\033[0m\\n' >&2; exit 2";
     let (report, _) = gate(Purpose::Verify, &["true", failing, "true"], LIMITS).await;
     assert_eq!(exit_codes(&report), [Some(0), Some(2)]);
-    let GateEnd::Judged(GateOutcome::Failed { reason, evidence }) = report.end else { panic!("{report:?}") };
+    let GateEnd::Judged(GateOutcome::Failed { reason, evidence, .. }) = report.end else {
+        panic!("{report:?}")
+    };
     assert_eq!(reason, format!("`{failing}` exit 2"));
     let mut lines: Vec<_> = evidence.lines().collect();
     lines.sort_unstable();

@@ -30,7 +30,7 @@ struct Situation {
 
 impl Situation {
     fn new(row: &'static str, conduct: Conduct) -> Self {
-        let policy = PolicyFile::new().verify("grep -q hello hello.txt");
+        let policy = PolicyFile::new().verify("test ! -e hello.txt || grep -q hello hello.txt");
         Self {
             row,
             conduct,
