@@ -8,7 +8,7 @@ use acf_tests::sandbox::Sandbox;
 /// Pushes a file to the trunk, as a person does.
 fn commit(sandbox: &Sandbox, path: &str, contents: &str) {
     let clone = sandbox.clone_to(&format!("person-with-{}", path.replace('/', "-")));
-    fs::write(clone.join(path), contents).unwrap();
+    fs::write(clone.join(path), contents).expect("write a file of the clone");
     sandbox.git_in(&clone, &["add", path]);
     sandbox.git_in(&clone, &["commit", "--quiet", "--message=Mend it"]);
     sandbox.git_in(&clone, &["push", "--quiet", "origin", "HEAD:main"]);

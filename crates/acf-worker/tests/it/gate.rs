@@ -32,7 +32,11 @@ async fn gate(purpose: Purpose, commands: &[&str], limits: Limits) -> (GateRepor
 }
 
 fn failed(reason: &str, evidence: &str) -> GateEnd {
-    GateEnd::Judged(GateOutcome::Failed { reason: reason.into(), evidence: evidence.into(), in_setup: false })
+    GateEnd::Judged(GateOutcome::Failed {
+        reason: reason.into(),
+        evidence: evidence.into(),
+        in_setup: reason.starts_with("set-up "),
+    })
 }
 
 fn exit_codes(report: &GateReport) -> Vec<Option<i32>> {
