@@ -199,6 +199,16 @@ pub fn with_rate_limit(error: anyhow::Error, service: &str, now: Timestamp) -> a
     error.context(format!("{service} takes no more calls until {until}")).context(Hint(hint.to_owned()))
 }
 
+/// Adds where to find the issues that there are, where one was named that there is not.
+#[must_use]
+pub fn with_issues_listed(error: anyhow::Error) -> anyhow::Error {
+    let is_unknown = |cause: &TrackerError| matches!(cause, TrackerError::NotFound(_));
+    match error.chain().any(|cause| cause.downcast_ref().is_some_and(is_unknown)) {
+        true => error.context(Hint("`acf issues list` shows the issues that are not done".to_owned())),
+        false => error,
+    }
+}
+
 /// Returns how `acf` ends with that error.
 #[must_use]
 pub fn exit(error: &anyhow::Error) -> Exit {

@@ -58,7 +58,10 @@ fn run(cli: &Cli) -> Exit {
     let ended = tokio.block_on(dispatch(cli, &context, &mut Out::stdout()));
     // A thread that still waits for a file lock must not keep the program from ending.
     tokio.shutdown_background();
-    ended.unwrap_or_else(|error| failed(&context.with_rate_limit(error), &context.layers().mask()))
+    ended.unwrap_or_else(|error| {
+        let error = error::with_issues_listed(context.with_rate_limit(error));
+        failed(&error, &context.layers().mask())
+    })
 }
 
 fn begin(cli: &Cli) -> anyhow::Result<(Context, tokio::runtime::Runtime)> {

@@ -113,7 +113,10 @@ pub fn judge(
     verdict.findings.push(match claim {
         ClaimView::None if is_at_work => Finding::no(
             "no worker has a claim on it, whatever its status says",
-            "if nobody works on it, move it to To Do and unassign it",
+            format!(
+                "if nobody works on it: `acf issues transition {key} 'To Do'`, then `acf issues assign {key} --nobody`",
+                key = issue.key.slug()
+            ),
         ),
         claim => no_claim(claim),
     });
@@ -184,7 +187,11 @@ fn status(issue: &Issue, stage: Stage) -> Finding {
 fn assignee(issue: &Issue) -> Finding {
     match &issue.assignee {
         None => Finding::yes("unassigned"),
-        Some(account) => Finding::no(format!("assigned to {account}"), "unassign it"),
+        // Without the `#` of GitHub, at which a shell would begin a comment.
+        Some(account) => Finding::no(
+            format!("assigned to {account}"),
+            format!("unassign it: `acf issues assign {} --nobody`", issue.key.slug()),
+        ),
     }
 }
 

@@ -139,18 +139,6 @@ pub struct OpenTracker {
     pub todo: Option<Arc<Todo>>,
 }
 
-impl OpenTracker {
-    /// Returns the key as this tracker writes it: a person need not type the `#` of GitHub, at which a
-    /// shell would begin a comment.
-    #[must_use]
-    pub fn key(&self, typed: &IssueKey) -> IssueKey {
-        let is_number = typed.as_str().bytes().all(|byte| byte.is_ascii_digit());
-        let with_hash = || format!("#{typed}").parse().ok();
-        let is_meant = self.port.kind() == "github" && is_number;
-        is_meant.then(with_hash).flatten().unwrap_or_else(|| typed.clone())
-    }
-}
-
 /// Opens the tracker.
 ///
 /// # Errors

@@ -77,7 +77,14 @@ mod issues {
             &explained("TODO-3"),
             &["would not be taken", "✘ label needs-plan, and no approved plan  → a planner would take it"],
         );
-        assert_says(&explained("TODO-4"), &["✘ status In Progress", "✘ assigned to ann  → unassign it"]);
+        assert_says(
+            &explained("TODO-4"),
+            &["✘ status In Progress", "→ unassign it: `acf issues assign TODO-4 --nobody`"],
+        );
+        assert_says(
+            &explained("TODO-4"),
+            &["`acf issues transition TODO-4 'To Do'`, then `acf issues assign TODO-4 --nobody`"],
+        );
 
         let told =
             factory.acf(&["issues", "explain", "TODO-3", "--stage", "planning", "--json"]).done().json();
@@ -124,6 +131,16 @@ mod issues {
         assert_eq!(factory.sandbox().todo_text(), expected);
         assert_eq!(keys(&factory.acf(&["issues", "list", "--json"]).done().json()), ["TODO-1", "TODO-2"]);
 
+        let told = factory.acf(&["issues", "assign", "TODO-1", "--nobody"]).done().stderr;
+        assert_eq!(told, "assigned to nobody: TODO-1\n");
+        let expected = expected.replacen("  - Assignee: ann\n", "", 1);
+        assert_eq!(factory.sandbox().todo_text(), expected);
+        factory.acf(&["issues", "assign", "TODO-1", "--nobody"]).done();
+        assert_says(
+            &factory.acf(&["issues", "assign", "TODO-1", "--nobody", "--account", "ann"]).refused(2),
+            &["cannot be used with"],
+        );
+
         assert_says(
             &factory.acf(&["issues", "transition", "TODO-1", "Blocked"]).refused(1),
             &["no status \"Blocked\"", "In Review"],
@@ -137,6 +154,54 @@ mod issues {
             &["cannot be an assignee"],
         );
         assert_eq!(factory.sandbox().todo_text(), expected);
+    }
+}
+
+mod keys {
+    use super::*;
+
+    #[test]
+    fn may_be_numbers_and_in_any_case() {
+        let factory = Factory::with_todo("- [ ] a\n- [ ] b\n");
+        for key in ["2", "#2", "todo-2", "Todo-2", "TODO-2"] {
+            let told = |verb: &str| factory.acf(&["issues", verb, key]).done().stdout;
+            assert_says(&told("show"), &["TODO-2 \"b\""]);
+            assert_says(&told("explain"), &["TODO-2 \"b\" would "]);
+            factory.acf(&["issues", "comment", key, key]).done();
+            assert_eq!(factory.acf(&["issues", "assign", key]).done().stderr, "assigned to acf: TODO-2\n");
+            factory.acf(&["issues", "transition", key, "in progress"]).done();
+            assert_eq!(factory.acf(&["runs", key]).done().stderr, "no runs of TODO-2 are recorded\n");
+        }
+        factory.acf(&["implement", "1"]).done();
+        assert_says(&factory.acf(&["runs", "todo-1"]).done().stdout, &["TODO-1 \"a\": landed"]);
+        assert_eq!(factory.called("task-manager", &["view", "1"]).done().json()["key"], "TODO-1");
+    }
+
+    #[test]
+    fn that_are_unknown_are_told_with_where_the_known_ones_are() {
+        let factory = Factory::with_todo("- [ ] a\n");
+        for key in ["9", "todo-9", "TODO-9", "TODO-007", "ACF-1"] {
+            for args in [
+                &["show", key][..],
+                &["explain", key],
+                &["assign", key],
+                &["assign", key, "--nobody"],
+                &["comment", key, "x"],
+                &["transition", key, "done"],
+            ] {
+                let told = factory.acf(&[&["issues"], args].concat()).refused(1);
+                assert_says(&told, &["error: no issue ", "hint: `acf issues list`"]);
+            }
+            let told = factory.acf(&["issues", "claim", key]).refused(1);
+            assert_says(&told, &["hint: `acf issues list`"]);
+        }
+        let told = factory.acf(&["implement", "9"]).refused(1);
+        assert!(
+            told.ends_with(
+                "error: no issue TODO-9\nhint: `acf issues list` shows the issues that are not done\n"
+            ),
+            "{told}"
+        );
     }
 }
 

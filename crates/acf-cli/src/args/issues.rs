@@ -27,7 +27,7 @@ pub enum IssuesCommand {
     Explain(ExplainArgs),
     /// Claim the next issue, or a given one; exits 3 when there is none to claim
     Claim(ClaimArgs),
-    /// Give an issue to an account
+    /// Give an issue to an account, or to nobody
     Assign(AssignArgs),
     /// Comment on an issue
     Comment(CommentArgs),
@@ -51,7 +51,7 @@ pub struct ListArgs {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = "Example:\n  acf issues show ACF-12")]
 pub struct ShowArgs {
-    /// The issue
+    /// The issue; its number is enough
     pub key: IssueKey,
     /// The form of what is printed.
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub struct ShowArgs {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = "Example:\n  acf issues explain ACF-12")]
 pub struct ExplainArgs {
-    /// The issue
+    /// The issue; its number is enough
     pub key: IssueKey,
     /// What the worker would do with it
     #[arg(long, value_name = "STAGE", default_value_t = Stage::Implementation)]
@@ -92,21 +92,25 @@ pub struct ClaimArgs {
 /// The arguments of `acf issues assign`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(
-    after_help = "Examples:\n  acf issues assign ACF-12\n  acf issues assign ACF-12 --account 5b10a2844c20"
+    after_help = "Examples:\n  acf issues assign ACF-12\n  acf issues assign ACF-12 --account 5b10a2844c20\n  \
+                  acf issues assign ACF-12 --nobody"
 )]
 pub struct AssignArgs {
-    /// The issue
+    /// The issue; its number is enough
     pub key: IssueKey,
     /// The account; the own one, if not given
     #[arg(long, value_name = "ACCOUNT")]
     pub account: Option<String>,
+    /// Take it from whoever has it
+    #[arg(long, conflicts_with = "account")]
+    pub nobody: bool,
 }
 
 /// The arguments of `acf issues comment`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = "Example:\n  acf issues comment ACF-12 'Use the existing limiter.'")]
 pub struct CommentArgs {
-    /// The issue
+    /// The issue; its number is enough
     pub key: IssueKey,
     /// The comment, as Markdown
     #[arg(allow_hyphen_values = true)]
@@ -119,7 +123,7 @@ pub struct CommentArgs {
     after_help = "Examples:\n  acf issues transition ACF-12 'Plan Approved'\n  acf issues transition TODO-3 done"
 )]
 pub struct TransitionArgs {
-    /// The issue
+    /// The issue; its number is enough
     pub key: IssueKey,
     /// The status, by its name
     #[arg(value_parser = status)]

@@ -80,7 +80,7 @@ fn table_of(issues: &[Issue]) -> String {
 async fn show(args: &ShowArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Tracker)?;
     let tracker = context.tracker(&settings).await?;
-    let issue = tracker.port.issue(&tracker.key(&args.key).into()).await?;
+    let issue = tracker.port.issue(&settings.tracker.key(&args.key).into()).await?;
     if args.output.json {
         out.json(&issue)?;
         return Ok(Exit::Done);
@@ -121,7 +121,7 @@ async fn judged(
     stage: Stage,
 ) -> anyhow::Result<(Issue, Verdict)> {
     let tracker = context.tracker(settings).await?;
-    let issue = tracker.port.issue(&tracker.key(key).into()).await?;
+    let issue = tracker.port.issue(&settings.tracker.key(key).into()).await?;
     let rules = &settings.rules;
     let verdict = match context.repository(settings).await? {
         Some(repository) => {
@@ -218,7 +218,7 @@ pub(super) async fn claim_next(
     let settings = context.settings(Need::Tracker)?;
     let repository = context.repository(&settings).await?;
     let tracker = with_hint(acf_worker::assembly::open_tracker(&settings, repository.as_ref()))?;
-    let key = key.map(|typed| tracker.key(typed));
+    let key = key.map(|typed| settings.tracker.key(typed));
     let account = match account {
         Some(account) => account.to_owned(),
         None => tracker.port.whoami().await?,
@@ -284,6 +284,9 @@ pub(super) async fn line_of(tracker: &OpenTracker, issue: &Issue) -> anyhow::Res
 }
 
 async fn assign(args: &AssignArgs, context: &Context) -> anyhow::Result<Exit> {
+    if args.nobody {
+        return unassign(&args.key, context).await;
+    }
     let account = match &args.account {
         Some(account) => account.clone(),
         None => {
@@ -295,6 +298,21 @@ async fn assign(args: &AssignArgs, context: &Context) -> anyhow::Result<Exit> {
     change_one(&args.key, Change::Assign(account), context, &told).await
 }
 
+/// Takes an issue from whoever has it.
+async fn unassign(key: &IssueKey, context: &Context) -> anyhow::Result<Exit> {
+    let settings = context.settings(Need::Tracker)?;
+    let tracker = context.tracker(&settings).await?.port;
+    let issue = IssueRef::from(settings.tracker.key(key));
+    // Where the own account has it together with others, the first time leaves it to them.
+    for _ in 0..2 {
+        if tracker.issue(&issue).await?.assignee.is_some() {
+            tracker.apply(&issue, &[Change::Unassign]).await?;
+        }
+    }
+    say(format!("assigned to nobody: {issue}"));
+    Ok(Exit::Done)
+}
+
 /// Makes one change to an issue.
 pub(super) async fn change_one(
     key: &IssueKey,
@@ -304,7 +322,7 @@ pub(super) async fn change_one(
 ) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Tracker)?;
     let tracker = context.tracker(&settings).await?;
-    let key = tracker.key(key);
+    let key = settings.tracker.key(key);
     tracker.port.apply(&IssueRef::from(key.clone()), &[change]).await?;
     say(format!("{told} {key}"));
     Ok(Exit::Done)

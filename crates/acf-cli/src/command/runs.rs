@@ -32,7 +32,8 @@ pub async fn run(args: &RunsArgs, context: &Context, out: &mut Out) -> anyhow::R
     let repository = repository.ok_or_else(|| anyhow::anyhow!("no repository is configured"));
     let repository = repository.hint("set GIT_REPO_URL")?;
     let mut chains = repository.claims.survey().await?.runs;
-    let name = match &args.key {
+    let key = args.key.as_ref().map(|typed| settings.tracker.key(typed));
+    let name = match &key {
         Some(key) => record_name(key, context, &settings).await,
         None => None,
     };
@@ -41,7 +42,7 @@ pub async fn run(args: &RunsArgs, context: &Context, out: &mut Out) -> anyhow::R
     }
     let records = repository.claims.read_runs(&chains).await?;
     let mut records: Vec<_> = records.into_values().flatten().collect();
-    if let (Some(key), None) = (&args.key, name) {
+    if let (Some(key), None) = (&key, name) {
         records.retain(|record| record.issue == *key);
     }
     records.sort_by_key(|record| record.ended_at);
@@ -56,8 +57,11 @@ pub async fn run(args: &RunsArgs, context: &Context, out: &mut Out) -> anyhow::R
     if args.output.json {
         out.json(&records)?;
     } else if records.is_empty() {
-        say("no runs are recorded");
-    } else if args.key.is_some() {
+        say(match &key {
+            Some(key) => format!("no runs of {key} are recorded"),
+            None => "no runs are recorded".to_owned(),
+        });
+    } else if key.is_some() {
         records.iter().try_for_each(|record| out.line(receipt(record)))?;
     } else {
         out.line(table_of(&records))?;

@@ -47,7 +47,7 @@ pub async fn run(command: &TaskManagerCommand, context: &Context, out: &mut Out)
         TaskManagerVerb::View { key } => {
             let settings = context.settings(Need::Tracker)?;
             let tracker = context.tracker(&settings).await?;
-            let issue = tracker.port.issue(&tracker.key(key).into()).await?;
+            let issue = tracker.port.issue(&settings.tracker.key(key).into()).await?;
             let summary = line_of(&tracker, &issue).await?;
             out.json(&Original { key: issue.key.into(), summary, description: issue.description })?;
             Ok(Exit::Done)

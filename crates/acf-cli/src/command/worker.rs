@@ -32,7 +32,7 @@ pub async fn run_one(key: &IssueKey, stage: Stage, context: &Context, out: &mut 
     let settings = context.settings(Need::Worker)?;
     let stop = with_hint(foreground::begin(&settings))?;
     let ready = with_hint(assembly::assemble(&settings, context.environment(), stage, &stop).await)?;
-    let key = &ready.tracker.key(key);
+    let key = &settings.tracker.key(key);
     let issue = ready.tracker.port.issue(&IssueRef::from(key.clone())).await?;
     match with_hint(ready.worker.pass_for(issue, &stop).await.map_err(Into::into))? {
         Pass::Worked(Some(record)) => report(&record, out),

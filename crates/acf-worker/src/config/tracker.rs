@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use acf_core::issue::IssueKey;
+
 use super::github::{self, Access};
 use super::jira;
 use super::reader::Reader;
@@ -53,6 +55,23 @@ impl Tracker {
             Self::GitHub(_) => "GitHub",
             Self::Jira(_) => "Jira",
         }
+    }
+
+    /// Returns the key as this tracker writes it. A person need only type the number: the `#` of GitHub begins a
+    /// comment in a shell, and what stands before the number elsewhere is known. Its case does not matter either.
+    #[must_use]
+    pub fn key(&self, typed: &IssueKey) -> IssueKey {
+        let before = match self {
+            Self::Todo(_) => "TODO-".to_owned(),
+            Self::GitHub(_) => "#".to_owned(),
+            Self::Jira(jira) => format!("{}-", jira.project),
+        };
+        let slug = typed.slug();
+        let has_it = slug.get(..before.len()).is_some_and(|start| start.eq_ignore_ascii_case(&before));
+        let number = if has_it { &slug[before.len()..] } else { slug };
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let meant = is_number.then(|| format!("{before}{number}").parse().ok()).flatten();
+        meant.unwrap_or_else(|| typed.clone())
     }
 
     /// Returns the name of the tracker that is chosen, or that of the default.
@@ -157,6 +176,33 @@ fn account(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::sources::tests::Place;
+    use crate::config::{Need, load};
+
+    #[test]
+    fn a_key_may_be_typed_as_its_number_and_in_any_case() {
+        let todo = Place::new(&[("PROJECT", "TODO.md")]);
+        let github =
+            Place::new(&[("TASK_MANAGER", "github"), ("PROJECT", "acme/shop"), ("GH_TOKEN", "ghp_1")]);
+        let jira = Place::new(&[
+            ("TASK_MANAGER", "jira"),
+            ("PROJECT", "SHOP"),
+            ("JIRA_SITE", "acme.atlassian.net"),
+            ("JIRA_EMAIL", "bot@acme.example"),
+            ("JIRA_TOKEN", "t"),
+            ("JIRA_ASSIGNEE_ACCOUNT_ID", "712020:1"),
+        ]);
+        for (place, cases) in [
+            (todo, [("12", "TODO-12"), ("#12", "TODO-12"), ("todo-12", "TODO-12"), ("x-12", "x-12")]),
+            (github, [("12", "#12"), ("#12", "#12"), ("x12", "x12"), ("#x", "#x")]),
+            (jira, [("12", "SHOP-12"), ("shop-12", "SHOP-12"), ("OTHER-1", "OTHER-1"), ("shop-", "shop-")]),
+        ] {
+            let tracker = load(&place.layers(), Need::Tracker).unwrap().tracker;
+            for (typed, meant) in cases {
+                assert_eq!(tracker.key(&typed.parse().unwrap()).as_str(), meant);
+            }
+        }
+    }
 
     #[test]
     fn a_path_in_the_repository_stays_in_it() {
