@@ -2,6 +2,8 @@
 //! reason, and nothing is lost.
 #![expect(clippy::unwrap_used, reason = "all of this runs in tests only")]
 
+mod configuration;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -22,96 +24,6 @@ fn hook(sandbox: &Sandbox, name: &str, script: &str) {
 fn assert_says(text: &str, words: &[&str]) {
     for word in words {
         assert!(text.contains(word), "{word:?} is not said in:\n{text}");
-    }
-}
-
-mod configuration {
-    use super::*;
-
-    #[test]
-    fn everything_that_is_missing_is_told_in_one_message() {
-        let factory = Factory::with_todo("- [ ] a\n")
-            .without("PROJECT")
-            .without("AGENT")
-            .with("GIT_REPO_URL", "")
-            .without("RETRY_BACKOFF");
-
-        let told = factory.drain().refused(2);
-
-        assert_says(
-            &told,
-            &["error: 3 settings are missing for tracker todo", "PROJECT ", "AGENT ", "GIT_REPO_URL "],
-        );
-        assert_says(&told, &["not set", "empty in the environment", "hint: `acf config`"]);
-    }
-
-    #[test]
-    fn an_env_file_is_named_with_the_line() {
-        let factory = Factory::with_todo("- [ ] a\n").without("GIT_REPO_URL");
-        let env_file = factory.sandbox().root().join("factory.env");
-        fs::write(&env_file, "# mine\nGIT_REPO_URL=\nMAX_ATTEMPTS=many\n").unwrap();
-
-        let told = factory.acf(&["--env-file", "factory.env", "worker", "--exit-when-idle"]).refused(2);
-
-        assert_says(&told, &["GIT_REPO_URL", "factory.env:2", "MAX_ATTEMPTS", "`many`", "factory.env:3"]);
-    }
-
-    #[test]
-    fn unknown_choices_list_the_known_ones_all_at_once() {
-        let factory = Factory::with_todo("- [ ] a\n")
-            .with("TASK_MANAGER", "trello")
-            .with("AGENT", "cloude")
-            .with("FACTORY_RUNTIME", "mainframe");
-
-        let told = factory.acf(&["workers", "1"]).refused(2);
-
-        assert_says(&told, &["error: 3 settings cannot be used"]);
-        assert_says(&told, &["TASK_MANAGER", "`trello`", "todo"]);
-        assert_says(&told, &["AGENT", "`cloude`", "script", "command"]);
-        assert_says(&told, &["FACTORY_RUNTIME", "`mainframe`", "process"]);
-        assert_eq!(factory.left_running(), [""; 0]);
-    }
-
-    #[test]
-    fn what_cannot_be_meant_is_refused_before_anything_is_done() {
-        let cases = [
-            ("MAX_ATTEMPTS", "0", "MAX_ATTEMPTS"),
-            ("ACF_CLAIM_TTL", "-1m", "ACF_CLAIM_TTL"),
-            ("FEATURE_BRANCHES", "perhaps", "FEATURE_BRANCHES"),
-            ("ACF_REF_PREFIX", "../x/", "ACF_REF_PREFIX"),
-            ("ACF_LOG", "[[", "ACF_LOG"),
-            ("PROJECT", "git:../TODO.md", "PROJECT"),
-            ("GIT_TRUNK", "..", "GIT_TRUNK"),
-            ("AGENT_COMMAND", "unended 'quote", "AGENT_COMMAND"),
-        ];
-        for (name, value, named) in cases {
-            let factory =
-                Factory::with_todo("- [ ] a\n").with("AGENT", "command").with("AGENT_COMMAND", "true");
-            let factory = factory.with(name, value);
-            let told = factory.drain().refused(2);
-            assert_says(&told, &["1 setting cannot be used", named]);
-            assert_eq!(factory.sandbox().todo_text(), "- [ ] a\n");
-            assert_eq!(factory.sandbox().refs("refs/"), ["refs/heads/main"]);
-        }
-    }
-
-    #[test]
-    fn a_contradiction_is_told() {
-        let factory = Factory::with_todo("- [ ] a\n").with("AGENT", "command");
-        assert_says(&factory.drain().refused(2), &["AGENT_COMMAND", "AGENT=command"]);
-
-        let factory = factory.with("AGENT", "script").with("GIT_TOKEN", "two\nlines-of-secret");
-        let told = factory.drain().refused(2);
-        assert_says(&told, &["GIT_TOKEN"]);
-        assert!(!told.contains("lines-of-secret"), "{told}");
-    }
-
-    #[test]
-    fn an_unknown_key_of_the_file_is_an_error() {
-        let factory = Factory::with_todo("- [ ] a\n");
-        fs::write(factory.sandbox().root().join("acf.toml"), "agnet = \"script\"\n").unwrap();
-
-        assert_says(&factory.drain().refused(2), &["acf.toml", "agnet"]);
     }
 }
 

@@ -10,6 +10,8 @@ use acf_core::agent::{Agent, AgentError};
 
 /// The most of a program that is read to find its interpreter: what Linux itself reads.
 const FIRST_LINE: u64 = 256;
+/// What a program that was compiled begins with.
+const ELF: &[u8] = b"\x7fELF";
 
 /// Checks that the agent's program is there, on `path`, the `PATH` that the agent will have, and can be started.
 ///
@@ -35,13 +37,19 @@ pub fn check_installed(agent: &dyn Agent, path: &OsStr) -> Result<(), AgentError
     } else {
         let mut candidates = std::env::split_paths(path).map(|directory| directory.join(program));
         let found = candidates.find(|candidate| is_executable(candidate));
-        found.ok_or_else(|| AgentError::NotInstalled { program: shown() })?
-    };
-    match interpreter(&found) {
-        Some(missing) if !Path::new(&missing).exists() => {
-            Err(unusable(format!("is a script for {missing:?}, which does not exist")))
+        let is_here = agent.name() == "command" && program.is_file();
+        match found {
+            Some(found) => found,
+            None if is_here => {
+                let why = format!("is in the current directory, but not on PATH: write ./{}", shown());
+                return Err(unusable(why));
+            }
+            None => return Err(AgentError::NotInstalled { program: shown() }),
         }
-        _ => Ok(()),
+    };
+    match why_no_script(&found, path) {
+        Some(why) => Err(unusable(why)),
+        None => Ok(()),
     }
 }
 
@@ -49,14 +57,35 @@ fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// Returns the interpreter that a script names in its first line.
-fn interpreter(program: &Path) -> Option<String> {
+/// Says why a script cannot be started, if that is what a program is and what will happen to it.
+fn why_no_script(program: &Path, path: &OsStr) -> Option<String> {
     let mut start = Vec::new();
     File::open(program).ok()?.take(FIRST_LINE).read_to_end(&mut start).ok()?;
-    let line = start.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
-    let line = String::from_utf8_lossy(line);
+    let Some(line) = start.strip_prefix(b"#!") else {
+        // Other kinds of programs may be known to the system; none of them is text.
+        let is_program = start.starts_with(ELF) || start.contains(&0);
+        let why = "is a script that does not say what runs it: begin its first line with #!, as in #!/bin/sh";
+        return (!is_program).then(|| why.to_owned());
+    };
+    let line = String::from_utf8_lossy(line.split(|&byte| byte == b'\n').next()?);
     // A carriage return belongs to the name, as the system sees it.
-    Some(line.trim_start_matches([' ', '\t']).split([' ', '\t']).next()?.to_owned())
+    let line = line.trim_matches([' ', '\t']);
+    let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    if interpreter.is_empty() {
+        return Some("names nothing that runs it after its #!: write it like #!/bin/sh".to_owned());
+    }
+    if !Path::new(interpreter).exists() {
+        return Some(format!("is a script for {interpreter:?}, which does not exist"));
+    }
+    let is_env = Path::new(interpreter).file_name().is_some_and(|name| name == "env");
+    let name = argument.trim_start_matches([' ', '\t']);
+    if !is_env || name.is_empty() || name.starts_with('-') || name.contains(['=', '/']) {
+        return None;
+    }
+    let is_there = std::env::split_paths(path).any(|directory| is_executable(&directory.join(name)));
+    // All that stands behind `env` is one argument.
+    let hint = if name.contains([' ', '\t']) { "; #!/usr/bin/env -S takes arguments, too" } else { "" };
+    (!is_there).then(|| format!("is a script for {name:?}, which is not on PATH{hint}"))
 }
 
 #[cfg(test)]
@@ -103,12 +132,43 @@ mod tests {
             error.unwrap_err().to_string()
         };
         assert!(told("missing").ends_with("/missing` does not exist"), "{}", told("missing"));
-        std::fs::write(dir.path().join("agent"), "#!/bin/nosh\r\n").unwrap();
+        std::fs::write(dir.path().join("agent"), "").unwrap();
         assert!(told("agent").contains("` is not executable"), "{}", told("agent"));
         let executable = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(dir.path().join("agent"), executable).unwrap();
-        let words = r#"is a script for "/bin/nosh\r", which does not exist"#;
-        assert!(told("agent").ends_with(words), "{}", told("agent"));
+        for (start, words) in [
+            ("#!/bin/nosh\r\n", r#"is a script for "/bin/nosh\r", which does not exist"#),
+            ("#!/usr/bin/env nosh\n", r#"is a script for "nosh", which is not on PATH"#),
+            (
+                "#!/usr/bin/env sh -e\n",
+                r#"is a script for "sh -e", which is not on PATH; #!/usr/bin/env -S takes arguments, too"#,
+            ),
+            ("#!\necho\n", "names nothing that runs it after its #!: write it like #!/bin/sh"),
+            ("echo hello\n", "begin its first line with #!, as in #!/bin/sh"),
+            ("", "begin its first line with #!, as in #!/bin/sh"),
+        ] {
+            std::fs::write(dir.path().join("agent"), start).unwrap();
+            assert!(told("agent").ends_with(words), "{}", told("agent"));
+        }
+    }
+
+    #[test]
+    fn scripts_that_can_be_started_are_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        for start in [
+            "#!/bin/sh\n",
+            "#! /bin/sh -e",
+            "#!/usr/bin/env sh\n",
+            "#!/usr/bin/env -S sh -e\n",
+            "\x7fELF",
+            "MZ\0",
+        ] {
+            std::fs::write(dir.path().join("agent"), start).unwrap();
+            let executable = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(dir.path().join("agent"), executable).unwrap();
+            let agent = Command::new(dir.path().join("agent"), Vec::new(), Access::default());
+            check_installed(&agent, "/bin".as_ref()).unwrap_or_else(|error| panic!("{start}: {error}"));
+        }
     }
 
     #[test]

@@ -69,19 +69,15 @@ const WORDS: &[(&str, Word)] = &[
 ];
 
 /// Reads the agents: the first, and those that stand by.
-pub(super) fn read(reader: &mut Reader<'_>, needed: bool) -> Vec<AgentChoice> {
-    if needed && reader.found(&AGENT).is_none() {
+pub(super) fn read(reader: &mut Reader<'_>) -> Vec<AgentChoice> {
+    if reader.found(&AGENT).is_none() {
         reader.missing(&AGENT, format!("one of {}", AGENTS.join(", ")));
     }
     let words = reader.choices(&AGENT, WORDS).unwrap_or_default();
-    if needed {
-        warn_of_own(reader);
-    }
+    warn_of_own(reader);
     let choices = words.iter().enumerate().map(|(n, word)| agent(reader, *word, n == 0));
     let choices: Vec<_> = choices.collect::<Vec<_>>().into_iter().flatten().collect();
-    if needed {
-        warn_of_unknown_costs(reader, &choices);
-    }
+    warn_of_unknown_costs(reader, &choices);
     choices
 }
 
@@ -202,7 +198,11 @@ fn command(reader: &mut Reader<'_>) -> Option<(PathBuf, Vec<String>)> {
         reader.missing(&AGENT_COMMAND, "the program that AGENT=command is to call");
         return None;
     };
+    let whole = reader.layers().path(&Found { value: found.value.trim().to_owned(), ..found.clone() });
     let words = reader.parse(&AGENT_COMMAND, |text| match shell_words::split(text) {
+        Ok(words) if words.len() > 1 && whole.is_file() => {
+            Err(format!("put quotes around a path with spaces: \"'{text}'\""))
+        }
         Ok(words) if words.first().is_some_and(|program| !program.is_empty()) => Ok(words),
         _ => Err("a program and its arguments, with quotes that end".to_owned()),
     })?;

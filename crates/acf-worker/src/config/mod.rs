@@ -21,6 +21,7 @@ mod directories;
 pub mod env_file;
 mod github;
 mod jira;
+mod log_filter;
 mod problems;
 mod reader;
 mod reference;

@@ -48,8 +48,11 @@ impl<'a> Reader<'a> {
         self.layers.lookup(variable).found
     }
 
+    /// Notes a problem; what is read twice is told once.
     pub(super) fn note(&mut self, problem: Problem) {
-        self.problems.push(problem);
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     pub(super) fn warn(&mut self, warning: String) {

@@ -8,27 +8,28 @@ use acf_core::eligibility::Rules;
 use acf_core::issue::Stage;
 use acf_core::mask::Mask;
 use acf_core::run::{AttemptLimits, WorkerId};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::Targets;
 
 use crate::git::pages::Location;
 
 use super::agents::{self, AgentChoice};
 use super::directories::Directories;
 use super::github::{self, Access};
+use super::log_filter;
 use super::problems::Problems;
 use super::reader::Reader;
 use super::repository::{DefaultUrl, Repository, Wanted};
 use super::sources::Layers;
 use super::tracker::{TodoLocation, Tracker};
 use super::variables::{
-    ACF_AGENT_USER, ACF_CLAIM_TTL, ACF_EVENTS_FILE, ACF_LOG, ACF_WORKER_ID, AGENT_BUDGET_USD,
-    AGENT_MAX_TURNS, AGENT_PRICES_FILE, AGENT_STALL_TIMEOUT, AGENT_TIMEOUT, FACTORY_BUDGET_USD_PER_DAY,
-    FACTORY_NAME, FACTORY_RUNTIME, FEATURE_BRANCHES, IMPLEMENTATION_PROMPT, INTER_ISSUE_WAIT, ISSUE_RECHECK,
-    MAX_ATTEMPTS, NO_ISSUES_WAIT, PLAN_BY_DEFAULT, PLANNING_PROMPT, REQUIRED_LABELS, RETRY_BACKOFF,
-    STOP_GRACE, Variable,
+    ACF_AGENT_USER, ACF_CLAIM_TTL, ACF_EVENTS_FILE, ACF_WORKER_ID, AGENT_BUDGET_USD, AGENT_MAX_TURNS,
+    AGENT_PRICES_FILE, AGENT_STALL_TIMEOUT, AGENT_TIMEOUT, FACTORY_BUDGET_USD_PER_DAY, FACTORY_NAME,
+    FACTORY_RUNTIME, FEATURE_BRANCHES, IMPLEMENTATION_PROMPT, INTER_ISSUE_WAIT, ISSUE_RECHECK, MAX_ATTEMPTS,
+    NO_ISSUES_WAIT, PLAN_BY_DEFAULT, PLANNING_PROMPT, REQUIRED_LABELS, RETRY_BACKOFF, STOP_GRACE, Variable,
 };
 
-/// What a command cannot do without. What it can do without is validated all the same, if it is set.
+/// What a command cannot do without. What it can do without is validated all the same, if it is set; but for
+/// agents and what they may use, which concern nobody who runs none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// A tracker, and whatever that itself needs.
@@ -69,7 +70,7 @@ pub struct Settings {
     pub agent: Option<AgentChoice>,
     /// Who goes on with it, in this order, when the one before has no quota left.
     pub fallbacks: Vec<AgentChoice>,
-    /// What agents may use, and as whom they run.
+    /// What agents may use, and as whom they run; there with [`Need::Worker`].
     pub allowance: Allowance,
     /// Which issues are taken.
     pub rules: Rules,
@@ -187,7 +188,7 @@ pub fn load_factory(layers: &Layers) -> Result<Factory, Problems> {
 /// # Errors
 /// [`Problems`], with everything that cannot be used.
 pub fn check(layers: &Layers) -> Result<(), Problems> {
-    match load(layers, Need::Tracker) {
+    match load(layers, Need::Worker) {
         Err(problems) => problems.of_values_only().map_or(Ok(()), Err),
         Ok(_) => Ok(()),
     }
@@ -199,7 +200,7 @@ pub fn check(layers: &Layers) -> Result<(), Problems> {
 /// [`Problems`], with everything that is missing or cannot be used.
 pub fn load_agent(layers: &Layers) -> Result<AgentSettings, Problems> {
     let mut reader = Reader::new(layers);
-    let agent = agents::read(&mut reader, true).into_iter().next();
+    let agent = agents::read(&mut reader).into_iter().next();
     let allowance = allowance(&mut reader);
     let worker = worker(&mut reader);
     let settings = agent.zip(worker).map(|(agent, worker)| AgentSettings {
@@ -248,8 +249,13 @@ fn settings(reader: &mut Reader<'_>, need: Need) -> Option<Settings> {
     let wanted = Wanted { needed: needs_repository, holds_tracker: in_repository, default_url };
     let repository = Repository::read(reader, wanted, &access);
     let pull_requests = repository.as_ref().and_then(|repository| pull_requests(repository, &access));
-    let mut agents = agents::read(reader, need == Need::Worker).into_iter();
-    let allowance = allowance(reader);
+    let runs_agents = need == Need::Worker;
+    let mut agents = if runs_agents { agents::read(reader) } else { Vec::new() }.into_iter();
+    let allowance = if runs_agents { allowance(reader) } else { Allowance::default() };
+    if runs_agents {
+        // Nothing here depends on it, but a worker that runs elsewhere than it was meant to is no use to anybody.
+        runtime(reader);
+    }
     let rules = rules(reader, tracker.as_ref());
     let daily_budget_usd = reader.dollars(&FACTORY_BUDGET_USD_PER_DAY);
     let prompts = Prompts {
@@ -325,7 +331,7 @@ fn worker(reader: &mut Reader<'_>) -> Option<WorkerSettings> {
     let claim_ttl = reader.limit(&ACF_CLAIM_TTL);
     let issue_recheck = reader.limit(&ISSUE_RECHECK);
     let stop_grace = reader.wait(&STOP_GRACE);
-    let log_filter = log_filter(reader);
+    let log_filter = log_filter::read(reader);
     let id = id(reader, &ACF_WORKER_ID);
     let events_file = reader.path(&ACF_EVENTS_FILE);
     Some(WorkerSettings {
@@ -341,12 +347,16 @@ fn worker(reader: &mut Reader<'_>) -> Option<WorkerSettings> {
 }
 
 fn factory(reader: &mut Reader<'_>) -> Option<Factory> {
-    let runtime = reader.choice(&FACTORY_RUNTIME, &[("process", RuntimeChoice::Process)]);
+    let runtime = runtime(reader);
     let name = id(reader, &FACTORY_NAME);
     let stop_grace = reader.wait(&STOP_GRACE);
     let directories =
         Directories::of(reader.layers().environment()).map_err(|problem| reader.note(problem)).ok();
     Some(Factory { name: name?, runtime: runtime?, directories: directories?, stop_grace: stop_grace? })
+}
+
+fn runtime(reader: &mut Reader<'_>) -> Option<RuntimeChoice> {
+    reader.choice(&FACTORY_RUNTIME, &[("process", RuntimeChoice::Process)])
 }
 
 /// Returns a text that can be part of a file's name or a ref.
@@ -359,34 +369,6 @@ fn id(reader: &mut Reader<'_>, variable: &Variable) -> Option<String> {
             Err("write at most 64 letters, digits, - and _, not beginning with -".to_owned())
         }
     })
-}
-
-fn log_filter(reader: &mut Reader<'_>) -> Option<Targets> {
-    reader.parse(&ACF_LOG, |text| {
-        let parsed: Option<Vec<_>> = text.split(',').map(|part| log_directive(part.trim())).collect();
-        let directives = parsed.ok_or("write a filter such as info, debug, or info,acf_worker=trace")?;
-        Ok(directives.into_iter().fold(Targets::new(), |filter, (target, level)| match target {
-            Some(target) => filter.with_target(target, level),
-            None => filter.with_default(level),
-        }))
-    })
-}
-
-/// Parses `LEVEL` or `TARGET=LEVEL`. A word that is no level would silence everything else if it were taken
-/// for a target, as `tracing` does.
-fn log_directive(text: &str) -> Option<(Option<&str>, LevelFilter)> {
-    let (target, level) = match text.split_once('=') {
-        Some((target, level)) => (Some(target.trim()), level.trim()),
-        None => (None, text),
-    };
-    let is_path = |target: &str| target.split("::").all(is_identifier);
-    // An empty level is one for `tracing`.
-    let is_meant = target.is_none_or(is_path) && !level.is_empty();
-    Some((target, level.parse().ok().filter(|_| is_meant)?))
-}
-
-fn is_identifier(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]

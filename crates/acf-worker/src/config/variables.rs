@@ -169,7 +169,7 @@ variables! {
     TASK_MANAGER = Variable::of(Tracker, Choice(TRACKERS)).default("todo");
     /// The issues: `owner/repo` on GitHub, a project's key in Jira; `path/TODO.md` is a local file, `git:TODO.md` the file in the target repository.
     PROJECT = Variable::of(Tracker, Project);
-    /// The issues' file where no `PROJECT` is given, written like one.
+    /// The issues' file where no `PROJECT` is given, written like one; both may be set to the same file only.
     TODO_FILE = Variable::of(Tracker, Project).only_with("TASK_MANAGER=todo");
     /// The account that workers take issues for.
     TODO_ASSIGNEE = Variable::of(Tracker, Text).default("acf").only_with("TASK_MANAGER=todo");
@@ -228,7 +228,7 @@ variables! {
 
     /// The coding agent; of several, each takes over when the one before has no quota left.
     AGENT = Variable::of(Agent, Choices(AGENTS));
-    /// The program that is called as `CMD init` and `CMD run <prompt>`.
+    /// What is called as `CMD init` and `CMD run <prompt>`; with quotes as in a shell: `'/opt/my agent/run' --fast`.
     AGENT_COMMAND = Variable::of(Agent, Program).only_with("AGENT=command");
     /// The model, as the first agent's program names it; each agent's own variable goes over it.
     AGENT_MODEL = Variable::of(Agent, Text).otherwise("the agent's own choice");
@@ -308,7 +308,7 @@ variables! {
     ACF_CLAIM_TTL = Variable::of(Worker, Duration).default("30m");
     /// How long a worker that is told to stop may take to save its work.
     STOP_GRACE = Variable::of(Worker, Duration).default("30s");
-    /// Which log lines are written, by level and part of acf: `debug`, or `info,acf_worker=trace`.
+    /// Which log lines are written, by level and part (`acf_worker`, `acf_trackers`): `debug`, `acf_worker::git=debug`.
     ACF_LOG = Variable::of(Worker, Text).default("info");
 
     /// Where workers run.

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use secrecy::ExposeSecret;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::*;
 use crate::agent::Access;
@@ -319,6 +320,33 @@ fn an_unknown_word_is_answered_with_the_known_ones() {
 }
 
 #[test]
+fn what_concerns_agents_alone_keeps_nobody_from_looking_at_issues() {
+    let wrong = with(&[
+        ("AGENT", "comand"),
+        ("AGENT_TIMEOUT", "long"),
+        ("AGENT_BUDGET_USD", "a lot"),
+        ("FACTORY_RUNTIME", "mainframe"),
+    ])
+    .layers();
+    for need in [Need::Tracker, Need::Repository] {
+        load(&wrong, need).unwrap();
+    }
+    load(&with(&[("AGENT", "command")]).layers(), Need::Repository).unwrap();
+    let told = |problems: Problems| {
+        problems.as_slice().iter().map(|problem| problem.name.clone()).collect::<Vec<_>>()
+    };
+    let all = ["AGENT", "AGENT_BUDGET_USD", "AGENT_TIMEOUT", "FACTORY_RUNTIME"];
+    assert_eq!(told(check(&wrong).unwrap_err()), all, "`acf config` tells all of it");
+    assert_eq!(told(load_fleet(&wrong).unwrap_err()), all, "each is told once");
+}
+
+#[test]
+fn a_worker_refuses_to_run_elsewhere_than_it_is_meant_to() {
+    let (name, remedy) = remedy(&[("FACTORY_RUNTIME", "mainframe")]);
+    assert_eq!((name.as_str(), remedy.as_str()), ("FACTORY_RUNTIME", "known: process"));
+}
+
+#[test]
 fn several_agents_stand_by_for_each_other_and_each_of_them_is_checked() {
     let command = ("AGENT_COMMAND", "my-agent");
     let settings = loaded(with(&[("AGENT", "script, command"), command]));
@@ -383,9 +411,9 @@ fn a_command_asks_only_for_what_it_needs() {
 
 #[test]
 fn what_is_not_needed_is_validated_all_the_same() {
-    let place = Place::new(&[("PROJECT", "TODO.md"), ("AGENT", "clod"), ("GIT_REPO_URL", "ext::sh")]);
+    let place = Place::new(&[("PROJECT", "TODO.md"), ("MAX_ATTEMPTS", "0"), ("GIT_REPO_URL", "ext::sh")]);
     let shown = refused(place, Need::Tracker);
-    assert!(shown.contains("AGENT") && shown.contains("GIT_REPO_URL"), "{shown}");
+    assert!(shown.contains("MAX_ATTEMPTS") && shown.contains("GIT_REPO_URL"), "{shown}");
 }
 
 #[test]
@@ -523,6 +551,14 @@ fn an_agents_program_is_found_wherever_the_agent_runs() {
     let place = command("./agents/mine --model 'big one'");
     let expected = place.path("agents/mine");
     assert_eq!(program(place), (expected, vec!["--model".into(), "big one".into()]));
+    let quoted = command("'./my agents/mine' --fast");
+    let expected = quoted.path("my agents/mine");
+    assert_eq!(program(quoted), (expected, vec!["--fast".into()]));
+    let bare = command("./my agents");
+    std::fs::write(bare.path("my agents"), "").unwrap();
+    let (layers, _directory) = bare.layers_and_directory();
+    let told = load(&layers, Need::Worker).unwrap_err().to_string();
+    assert!(told.contains("put quotes around a path with spaces: \"'./my agents'\""), "{told}");
     assert!(remedy(&[("AGENT", "command"), ("AGENT_COMMAND", "'open")]).1.contains("quotes that end"));
     assert_eq!(
         remedy(&[("AGENT", "command")]),
@@ -569,19 +605,4 @@ fn a_flag_is_named_where_its_value_is_wrong() {
     let place = with(&[]).flag(&PROJECT, "--project", "git:");
     let shown = refused(place, Need::Worker);
     assert!(shown.contains("`git:` given by --project"), "{shown}");
-}
-
-#[test]
-fn a_log_filter_is_made_of_levels_and_never_silences_by_mistake() {
-    let filter = |text: &str| load(&with(&[("ACF_LOG", text)]).layers(), Need::Tracker);
-    let worker = filter("warn, acf_worker=TRACE,h2::client=off").unwrap().worker.log_filter;
-    assert!(worker.would_enable("acf_worker::git", &tracing::Level::TRACE));
-    assert!(!worker.would_enable("acf_core", &tracing::Level::INFO));
-    assert!(worker.would_enable("acf_core", &tracing::Level::WARN));
-    assert!(!worker.would_enable("h2::client", &tracing::Level::ERROR));
-    assert_eq!(filter("off").unwrap().worker.log_filter.default_level(), Some(LevelFilter::OFF));
-    for wrong in ["verbose", "acf_worker", "info,", "=info", "a b=info", "info,acf_worker=loud", "[["] {
-        let told = filter(wrong).unwrap_err().to_string();
-        assert!(told.contains("ACF_LOG") && told.contains("write a filter such as info"), "{wrong}: {told}");
-    }
 }
