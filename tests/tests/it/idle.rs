@@ -82,6 +82,25 @@ fn the_preparation_of_an_agent_takes_no_longer_than_its_rounds_may() {
 }
 
 #[test]
+fn a_debug_log_tells_each_git_command_and_why_an_issue_is_not_taken() {
+    let factory = Factory::with_todo("- [ ] a [needs-plan]\n- [ ] b\n").with("ACF_LOG", "debug");
+    let said = factory.drain().done().stderr;
+    for words in [
+        "looked: 2 issues that might be taken, 0 claims, past runs of 0 issues, trunk at ",
+        "issue `TODO-1` is not taken: label needs-plan, and no approved plan",
+        "`git ls-remote ",
+        "`git push ",
+        ": exit status: 0, after ",
+    ] {
+        assert!(said.contains(words), "{words:?} is not said in:\n{said}");
+    }
+    let factory = factory.with("ACF_LOG", "acf_worker::worker=debug");
+    let said = factory.drain().done().stderr;
+    assert!(said.contains("looked: ") && !said.contains("`git "), "{said}");
+    assert!(said.contains(" INFO "), "the rest is as ever: {said}");
+}
+
+#[test]
 fn the_reason_is_said_once_and_again_when_it_changes() {
     let factory = Factory::with_todo("- [ ] a [needs-plan]\n").with("NO_ISSUES_WAIT", "20ms");
     let mut worker = factory.start("w-1", &[]);

@@ -187,9 +187,19 @@ impl Client {
         }
 
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let lost = |error: reqwest::Error| self.lost(&call, request, error);
+        let began = self.clock.monotonic();
+        let tell = |how: &str| {
+            let duration = self.clock.monotonic().saturating_sub(began);
+            let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            tracing::debug!(duration_ms, "{call}: {how}, after {duration_ms} ms");
+        };
+        let lost = |error: reqwest::Error| {
+            tell("no answer");
+            self.lost(&call, request, error)
+        };
         let mut response = builder.send().await.map_err(lost)?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        tell(&status.to_string());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(lost)? {
             if body.len() + chunk.len() > LARGEST_BODY {

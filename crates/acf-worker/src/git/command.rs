@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acf_core::mask::Mask;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -224,6 +224,32 @@ impl GitCommand<'_> {
     /// # Errors
     /// [`GitError::Spawn`], [`GitError::TimedOut`].
     pub async fn output(self) -> Result<GitOutput, GitError> {
+        let (began, shown) = (Instant::now(), tracing::enabled!(tracing::Level::DEBUG).then(|| self.shown()));
+        let ended = self.perform().await;
+        if let Some(command) = shown {
+            let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let how = match &ended {
+                Ok(output) => output.status.to_string(),
+                Err(error) => error.to_string(),
+            };
+            tracing::debug!(duration_ms, "`{command}`: {how}, after {duration_ms} ms");
+        }
+        ended
+    }
+
+    /// Returns the command as the log shows it: in one line, and not all of it where it is long.
+    fn shown(&self) -> String {
+        const LONGEST: usize = 200;
+        let args = self.args.iter().map(|arg| arg.to_string_lossy());
+        let line = args.fold(format!("git {}", self.name), |line, arg| line + " " + &arg);
+        let line: String = self.mask.apply(&line).chars().flat_map(char::escape_debug).collect();
+        match line.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line,
+        }
+    }
+
+    async fn perform(self) -> Result<GitOutput, GitError> {
         self.git.counts.processes.fetch_add(1, Ordering::Relaxed);
         if self.name == "push" {
             self.git.counts.pushes.fetch_add(1, Ordering::Relaxed);

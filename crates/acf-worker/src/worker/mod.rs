@@ -6,6 +6,7 @@
 mod hand_out;
 mod lease;
 mod let_go;
+mod obstacles;
 mod patrol;
 mod poll;
 mod recheck;

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::lease::Lease;
+use super::obstacles::Obstacles;
 use super::report::Patience;
 use super::{Job, Worker, WorkerError};
 
@@ -104,12 +105,17 @@ impl Worker {
     ) -> Result<Pass, WorkerError> {
         let Orders { stage, rules, .. } = self.orders();
         let seen = candidates.len();
+        let (claims, runs) = (survey.claims.len(), survey.runs.len());
+        tracing::debug!(
+            seen, claims, runs, trunk = %trunk,
+            "looked: {seen} issues that might be taken, {claims} claims, past runs of {runs} issues, trunk at {trunk}"
+        );
         let (wanted, unwanted): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|issue| judge_issue(issue, stage, rules).is_eligible());
         let mut past = read_past(&*self.around.claims, &wanted, survey).await?;
         let wanted = troublesome_last(wanted, &past, stage);
         let mut obstacles = Obstacles::default();
-        unwanted.iter().for_each(|issue| obstacles.note(&judge_issue(issue, stage, rules)));
+        unwanted.iter().for_each(|issue| obstacles.note(&issue.key, &judge_issue(issue, stage, rules)));
         let mut look_again_at: Option<Timestamp> = None;
         for issue in wanted {
             if stop.is_cancelled() {
@@ -121,19 +127,17 @@ impl Worker {
             if !verdict.is_eligible() {
                 let not_before = history.not_before(stage, rules.attempts);
                 match not_before {
-                    // In words that do not change with every second.
                     Some(at) if verdict.first_obstacle() == verdict.findings.last() => {
-                        let at = at.round(jiff::Unit::Second).unwrap_or(at);
-                        obstacles.note_words(format!("not to be tried again before {at}"));
+                        obstacles.note_wait(&issue.key, at);
                     }
-                    _ => obstacles.note(&verdict),
+                    _ => obstacles.note(&issue.key, &verdict),
                 }
                 look_again_at = [look_again_at, not_before].into_iter().flatten().min();
                 continue;
             }
             match self.claim_and_run(issue, &history, survey, trunk, stop).await? {
                 Some(pass) => return Ok(pass),
-                None => obstacles.lost += 1,
+                None => obstacles.note_lost(),
             }
         }
         Ok(Pass::Nothing { why: obstacles.told(seen), look_again_at })
@@ -370,39 +374,6 @@ pub async fn explain(
     Ok(judge(issue, stage, rules, &view, &history, clock.now()))
 }
 
-/// Why no issue was taken, counted.
-#[derive(Default)]
-struct Obstacles {
-    lost: usize,
-    reasons: BTreeMap<String, usize>,
-}
-
-impl Obstacles {
-    fn note(&mut self, verdict: &Verdict) {
-        if let Some(finding) = verdict.first_obstacle() {
-            self.note_words(finding.says.clone());
-        }
-    }
-
-    fn note_words(&mut self, words: String) {
-        *self.reasons.entry(words).or_default() += 1;
-    }
-
-    fn told(mut self, seen: usize) -> String {
-        if seen == 0 {
-            return "no open issues".to_owned();
-        }
-        if self.lost > 0 {
-            self.reasons.insert("taken by another worker first".to_owned(), self.lost);
-        }
-        let mut reasons: Vec<_> = self.reasons.into_iter().collect();
-        reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), reason.clone()));
-        let told: Vec<_> =
-            reasons.iter().take(4).map(|(reason, count)| format!("{count} × {reason}")).collect();
-        format!("none of {seen} open issues can be taken: {}", told.join("; "))
-    }
-}
-
 /// Returns how long to wait until then, at least a tenth of a second, at most `longest`.
 #[must_use]
 pub(crate) fn wait_until(at: Option<Timestamp>, now: Timestamp, longest: Duration) -> Duration {
@@ -416,7 +387,6 @@ mod tests {
     use std::sync::Arc;
 
     use acf_core::clock::Clock as _;
-    use acf_core::eligibility::Finding;
     use acf_core::issue::Status;
 
     use super::super::Settlement;
@@ -601,24 +571,6 @@ mod tests {
         let sorted = troublesome_last(issues, &past.into(), Stage::Implementation);
         let keys: Vec<_> = sorted.iter().map(|issue| issue.key.as_str()).collect();
         assert_eq!(keys, ["A-2", "A-3", "A-1"]);
-    }
-
-    fn verdict(says: &str) -> Verdict {
-        Verdict { findings: vec![Finding { ok: false, says: says.into(), remedy: None }] }
-    }
-
-    #[test]
-    fn an_idle_poll_says_why_with_the_commonest_reason_first() {
-        let mut obstacles = Obstacles { lost: 1, ..Obstacles::default() };
-        for says in ["claimed by a worker", "assigned to ada", "claimed by a worker"] {
-            obstacles.note(&verdict(says));
-        }
-        assert_eq!(
-            obstacles.told(4),
-            "none of 4 open issues can be taken: 2 × claimed by a worker; 1 × assigned to ada; \
-             1 × taken by another worker first"
-        );
-        assert_eq!(Obstacles::default().told(0), "no open issues");
     }
 
     #[test]

@@ -275,7 +275,7 @@ fn no_token_comes_out_whichever_call_github_refuses() {
             let factory = factory(sandbox, &github).with("MAX_ATTEMPTS", "1").with("ACF_LOG", "trace");
             let told = factory.drain();
             let said = told.stdout + &told.stderr + &factory.acf(&["runs", "--json"]).stdout;
-            assert!(!said.is_empty());
+            assert!(said.contains(&format!(": {status}, after ")), "each call is told: {said}");
             assert_eq!(canaries.in_text(said.as_bytes()), [""; 0], "{rule:?} {status}: {said}");
             assert_eq!(canaries.on_disk(factory.sandbox()), [""; 0], "{rule:?} {status}");
             let comments: String = github.service().issue(1).comments.concat();
