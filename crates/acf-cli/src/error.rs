@@ -31,6 +31,8 @@ pub enum Exit {
     Usage,
     /// There was nothing to do, where a command tells that apart.
     NothingToDo,
+    /// The same, as the original `task-manager` says it.
+    NothingToClaim,
     /// A person or the system told it to stop.
     Interrupted,
     /// A bug in `acf`.
@@ -44,7 +46,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
-            Self::Usage => 2,
+            Self::Usage | Self::NothingToClaim => 2,
             Self::NothingToDo => 3,
             Self::Bug => 70,
             Self::Interrupted => 130,

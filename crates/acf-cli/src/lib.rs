@@ -43,11 +43,15 @@ pub fn main() -> ExitCode {
         Err(answer) => {
             // Nobody reads it: there is nobody to tell.
             let _ = answer.print();
-            return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(Exit::Usage.code()));
+            return if answer.use_stderr() { symlinks::wrong_usage(&argv) } else { Exit::Done }.into();
         }
     };
     ui::set_color(cli.global.color);
-    run(&cli).into()
+    match run(&cli) {
+        Exit::Usage => symlinks::wrong_usage(&argv),
+        exit => exit,
+    }
+    .into()
 }
 
 fn run(cli: &Cli) -> Exit {

@@ -19,14 +19,14 @@ use crate::args::{
     AddArgs, Cli, Command, GlobalArgs, IssueArgs, LogsArgs, SettingArgs, SizeArgs, StatusArgs, StopArgs,
     WorkerArgs,
 };
+use crate::error::Exit;
 
 /// Parses a whole argument vector, the program's name first.
 ///
 /// # Errors
 /// Wrong usage, and what clap answers as an error too: help and version.
 pub fn parse(argv: &[OsString]) -> Result<Cli, clap::Error> {
-    let name = argv.first().and_then(|program| Path::new(program).file_stem()?.to_str()).unwrap_or_default();
-    match name {
+    match name(argv) {
         "loop" => LoopTool::try_parse_from(argv).map(Cli::from),
         "implement" => ImplementTool::try_parse_from(argv)
             .and_then(|tool| tool.issue.into_cli(Command::Implement, ImplementTool::command)),
@@ -38,6 +38,18 @@ pub fn parse(argv: &[OsString]) -> Result<Cli, clap::Error> {
         "worker-builder" => Err(not_yet("worker-builder", "comes with `acf image build`")),
         _ => Cli::try_parse_from(argv),
     }
+}
+
+/// Returns the name that the program was called by.
+fn name(argv: &[OsString]) -> &str {
+    argv.first().and_then(|program| Path::new(program).file_stem()?.to_str()).unwrap_or_default()
+}
+
+/// Returns how the program ends where its command line or its configuration cannot be meant. Scripts take a 2 of
+/// `task-manager` for "nothing to claim", and it means nothing else.
+#[must_use]
+pub fn wrong_usage(argv: &[OsString]) -> Exit {
+    if name(argv) == "task-manager" { Exit::Failed } else { Exit::Usage }
 }
 
 fn not_yet(name: &str, when: &str) -> clap::Error {

@@ -230,6 +230,16 @@ mod runs {
     }
 
     #[test]
+    fn of_a_directory_that_is_no_sandbox_are_not_looked_for() {
+        let factory = Factory::with_todo("");
+        let root = factory.sandbox().root().to_str().unwrap();
+        for directory in [root, "no/such/directory"] {
+            let told = factory.acf(&["runs", "--sandbox", directory]).refused(2);
+            assert_says(&told, &[" is no sandbox of `acf demo`", "hint: `acf demo --keep`"]);
+        }
+    }
+
+    #[test]
     fn of_dead_workers_are_settled_once() {
         let factory = Factory::with_todo("- [ ] a\n");
         assert_eq!(factory.acf(&["sweep", "--dead", "w-nobody"]).done().stderr, "nothing to settle\n");
@@ -311,7 +321,9 @@ mod original_names {
             &factory.called("implement", &["--issue", "TODO-2"]).done().stdout,
             &["TODO-2 landed as ", " on main"],
         );
-        assert_says(&factory.called("plan", &["TODO-3"]).done().stdout, &["TODO-3 landed as "]);
+        let planned = factory.called("plan", &["TODO-3"]).done();
+        assert_says(&planned.stdout, &["TODO-3 awaits the review of its plan: plans/TODO-3.md on main, "]);
+        assert_says(&planned.stderr, &["to approve it: `acf issues transition TODO-3 'Plan Approved'`"]);
         assert_says(
             &factory.acf(&["implement", "TODO-3"]).refused(3),
             &["TODO-3 is not taken", "acf issues explain TODO-3"],
@@ -358,6 +370,26 @@ mod original_names {
     }
 
     #[test]
+    fn task_manager_exits_2_only_where_there_is_nothing_to_claim() {
+        let factory = Factory::with_todo("- [x] a\n").without("AGENT");
+        let code = |args: &[&str]| factory.called("task-manager", args).code;
+        assert_eq!(code(&["claim"]), Some(2));
+        assert_eq!(code(&["claim", "--for-planning"]), Some(2));
+        assert_eq!(code(&["--help"]), Some(0));
+        for wrong in
+            [&[][..], &["clam"], &["claim", "--for-plannig"], &["view"], &["view", "../x"], &["comment", "1"]]
+        {
+            assert_eq!(code(wrong), Some(1), "{wrong:?}");
+        }
+        let factory = factory.with("MAX_ATTEMPTS", "many");
+        for args in [&["claim"][..], &["list"], &["auth"]] {
+            let told = factory.called("task-manager", args).refused(1);
+            assert_says(&told, &["MAX_ATTEMPTS"]);
+        }
+        factory.acf(&["issues", "list"]).refused(2);
+    }
+
+    #[test]
     fn agent_needs_no_tracker_and_no_repository() {
         let factory =
             Factory::with_todo("").without("PROJECT").without("GIT_REPO_URL").without("TASK_MANAGER");
@@ -373,7 +405,7 @@ mod original_names {
     fn task_manager_finds_the_file_by_its_variable() {
         let factory =
             Factory::with_todo("- [ ] a\n").without("PROJECT").without("AGENT").without("GIT_REPO_URL");
-        assert_says(&factory.called("task-manager", &["list"]).refused(2), &["PROJECT"]);
+        assert_says(&factory.called("task-manager", &["list"]).refused(1), &["PROJECT"]);
         let path = factory.sandbox().todo().display().to_string();
         let factory = factory.with("TODO_FILE", path).with("TODO_ASSIGNEE", "eve");
         assert_eq!(keys(&factory.called("task-manager", &["list"]).done().json()), ["TODO-1"]);

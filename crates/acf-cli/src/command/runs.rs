@@ -14,7 +14,7 @@ use acf_worker::config::{self, Need, Settings};
 
 use crate::args::{RunsArgs, SettingArgs};
 use crate::context::Context;
-use crate::error::{Exit, WithHint};
+use crate::error::{Exit, UsageError, WithHint};
 use crate::ui::{Out, Table, one_line, say};
 
 /// How wide a result may be in the table.
@@ -25,7 +25,7 @@ const RESULT_WIDTH: usize = 40;
 /// # Errors
 /// When the repository cannot be reached.
 pub async fn run(args: &RunsArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
-    let of_sandbox = args.sandbox.as_deref().map(|directory| sandbox(directory, context));
+    let of_sandbox = args.sandbox.as_deref().map(|directory| sandbox(directory, context)).transpose()?;
     let context = of_sandbox.as_ref().unwrap_or(context);
     let settings = context.settings(Need::Repository)?;
     let repository = context.repository(&settings).await?;
@@ -79,8 +79,13 @@ async fn record_name(key: &IssueKey, context: &Context, settings: &Settings) -> 
 }
 
 /// Returns the context of a sandbox that `acf demo --keep` left.
-fn sandbox(directory: &Path, context: &Context) -> Context {
-    let env_file = Some(directory.join(super::demo::ENV_FILE));
+fn sandbox(directory: &Path, context: &Context) -> anyhow::Result<Context> {
+    let env_file = directory.join(super::demo::ENV_FILE);
+    if !env_file.is_file() {
+        let error = UsageError(format!("{} is no sandbox of `acf demo`", directory.display()));
+        return Err(error).hint("`acf demo --keep` keeps its sandbox, and says where it is");
+    }
+    let env_file = Some(env_file);
     let settings = SettingArgs { env_file, ..SettingArgs::default() };
     // Only what finds programs and directories: the settings are the sandbox's own.
     let kept = ["PATH", "XDG_CACHE_HOME", "XDG_STATE_HOME"];
@@ -91,7 +96,7 @@ fn sandbox(directory: &Path, context: &Context) -> Context {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     environment.insert("HOME".to_owned(), super::demo::home_in(directory).to_string_lossy().into_owned());
-    Context::new(&settings, environment, directory)
+    Ok(Context::new(&settings, environment, directory))
 }
 
 /// Says in a few words how a run ended.

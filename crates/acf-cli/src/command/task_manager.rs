@@ -54,8 +54,7 @@ pub async fn run(command: &TaskManagerCommand, context: &Context, out: &mut Out)
         }
         TaskManagerVerb::Claim { stage, account } => {
             match claim_next(context, None, *stage, account.as_deref()).await? {
-                // The original's own code for "nothing to do".
-                None => Ok(Exit::Usage),
+                None => Ok(Exit::NothingToClaim),
                 Some((issue, summary)) => {
                     out.json(&Original { key: issue.key.into(), summary, description: issue.description })?;
                     Ok(Exit::Done)

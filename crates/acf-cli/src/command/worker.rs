@@ -51,6 +51,15 @@ pub async fn run_one(key: &IssueKey, stage: Stage, context: &Context, out: &mut 
 
 fn report(record: &RunRecord, out: &mut Out) -> anyhow::Result<Exit> {
     match &record.outcome {
+        Outcome::Landed { commit, branch, plan: Some(path), .. } => {
+            let (issue, commit) = (&record.issue, commit.short());
+            out.line(format!("{issue} awaits the review of its plan: {path} on {branch}, {commit}"))?;
+            let key = issue.slug();
+            say(format!(
+                "to approve it: `acf issues transition {key} 'Plan Approved'`, or the label plan-approved"
+            ));
+            Ok(Exit::Done)
+        }
         Outcome::Landed { commit, branch, .. } => {
             out.line(format!("{} landed as {} on {branch}", record.issue, commit.short()))?;
             Ok(Exit::Done)
