@@ -228,6 +228,12 @@ pub trait Agent: Send + Sync {
         None
     }
 
+    /// Returns the files below its home that may hold its login: tokens that it gets and renews by itself, and
+    /// that nobody may publish.
+    fn logins(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Tells whether it names its version only when asked for it by `--version`.
     fn hides_version(&self) -> bool {
         false

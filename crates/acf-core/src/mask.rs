@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -21,9 +21,12 @@ const SHORTEST_SECRET: usize = 6;
 const SHORTEST_IN_BASE64: usize = 10;
 
 /// The known secret values, to be replaced in any text that leaves the process.
+///
+/// What one learns, all its clones know.
 #[derive(Clone, Default)]
 pub struct Mask {
-    secrets: Arc<[Secret]>,
+    /// Replaced as a whole, so that nobody waits for whoever reads them.
+    secrets: Arc<RwLock<Arc<[Secret]>>>,
 }
 
 #[derive(Clone)]
@@ -97,6 +100,12 @@ fn hide_base64(text: &str, part: &str) -> String {
     hidden + rest
 }
 
+/// Puts the longest first: a secret that contains another one must not leave its rest behind.
+fn in_order(mut secrets: Vec<Secret>) -> Arc<[Secret]> {
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.text().len()));
+    secrets.into()
+}
+
 impl Mask {
     /// Makes a mask over those values, each with the name that people know it by (that of its variable);
     /// empty and very short ones are left out.
@@ -106,23 +115,36 @@ impl Mask {
         Self::of(secrets.map(|(name, value)| Secret::new(name, value)).collect())
     }
 
-    fn of(mut secrets: Vec<Secret>) -> Self {
-        // The longest first: a secret that contains another one must not leave its rest behind.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.text().len()));
-        Self { secrets: secrets.into() }
+    fn of(secrets: Vec<Secret>) -> Self {
+        Self { secrets: Arc::new(RwLock::new(in_order(secrets))) }
     }
 
-    /// Returns a mask over the secrets of both.
+    fn secrets(&self) -> Arc<[Secret]> {
+        self.secrets.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds a secret that came up only now, such as a token that an agent has renewed. Short and known ones
+    /// are left out.
+    pub fn learn(&self, name: &str, value: SecretString) {
+        let mut known = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        let text = value.expose_secret();
+        if text.len() >= SHORTEST_SECRET && known.iter().all(|secret| secret.text() != text) {
+            let learned = Secret::new(name.to_owned(), value);
+            *known = in_order(known.iter().cloned().chain([learned]).collect());
+        }
+    }
+
+    /// Returns a mask over the secrets of both, as they are known now.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
-        Self::of(self.secrets.iter().chain(&*other.secrets).cloned().collect())
+        Self::of(self.secrets().iter().chain(&*other.secrets()).cloned().collect())
     }
 
     /// Returns the text with every known secret replaced by `***`, in whichever encoding it stands there.
     #[must_use]
     pub fn apply<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut masked = Cow::Borrowed(text);
-        for secret in self.secrets.iter() {
+        for secret in self.secrets().iter() {
             for plain in std::iter::once(&secret.value).chain(&secret.in_addresses) {
                 let plain = plain.expose_secret();
                 if masked.contains(plain) {
@@ -147,12 +169,12 @@ impl Mask {
 
     /// Returns the name of a known secret that those bytes hold, if they hold one.
     #[must_use]
-    pub fn named_in(&self, bytes: &[u8]) -> Option<&str> {
+    pub fn named_in(&self, bytes: &[u8]) -> Option<String> {
         let holds = |secret: &&Secret| {
             let text = secret.text().as_bytes();
             bytes.windows(text.len()).any(|window| window == text)
         };
-        self.secrets.iter().find(holds).map(|secret| &*secret.name)
+        self.secrets().iter().find(holds).map(|secret| secret.name.clone())
     }
 
     /// Returns a line of each known secret, to search files for; `None` where no secret is known.
@@ -161,7 +183,7 @@ impl Mask {
         let longest_line =
             |secret: &Secret| secret.text().lines().max_by_key(|line| line.len()).map(str::to_owned);
         let lines: Vec<_> = self
-            .secrets
+            .secrets()
             .iter()
             .filter_map(longest_line)
             .filter(|line| line.len() >= SHORTEST_SECRET)
@@ -172,7 +194,7 @@ impl Mask {
 
 impl std::fmt::Debug for Mask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Mask({} secrets)", self.secrets.len())
+        write!(f, "Mask({} secrets)", self.secrets().len())
     }
 }
 
@@ -187,7 +209,7 @@ mod tests {
     #[test]
     fn a_secret_in_a_file_is_known_by_its_name() {
         let mask = mask(&["hunter22", "tr0ub4dor"]);
-        assert_eq!(mask.named_in(b"\xff\0 tr0ub4dor"), Some("NAME_OF_tr0ub4dor"));
+        assert_eq!(mask.named_in(b"\xff\0 tr0ub4dor"), Some("NAME_OF_tr0ub4dor".to_owned()));
         assert_eq!(mask.named_in(b"hunter2 2"), None);
         assert_eq!(Mask::default().named_in(b""), None);
     }
@@ -253,6 +275,18 @@ mod tests {
     fn two_masks_make_one() {
         let both = mask(&["secret"]).and(&mask(&["secret-longer"]));
         assert_eq!(both.apply("secret secret-longer"), "*** ***");
+    }
+
+    #[test]
+    fn what_one_learns_all_its_clones_know() {
+        let mask = mask(&["secret"]);
+        let clone = mask.clone();
+        for value in ["secret-longer", "secret-longer", "short", "secret"] {
+            mask.learn("~/.claude/.credentials.json", value.into());
+        }
+        assert_eq!(clone.apply("secret secret-longer short"), "*** *** short");
+        assert_eq!(clone.named_in(b"secret-longer").as_deref(), Some("~/.claude/.credentials.json"));
+        assert_eq!(format!("{clone:?}"), "Mask(2 secrets)");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use acf_core::agent::{Agent, AgentError, AgentOutcome, AgentRequest};
 use acf_core::clock::Clock;
 use acf_core::git_host::GitHost;
 use acf_core::issue::{Issue, IssueKey, Stage, Status};
+use acf_core::mask::Mask;
 use acf_core::policy::Timeouts;
 use acf_core::prices::{InvalidPrices, Prices};
 use acf_core::progress::Observer;
@@ -321,6 +322,7 @@ async fn prepare(
     agent: &dyn Agent,
     (guard, env, limits): (&Guard, &[(OsString, OsString)], Limits),
     renewals: Option<&Renewals>,
+    mask: &Mask,
     stop: &CancellationToken,
 ) -> Result<(), StartError> {
     let home = env.iter().find(|(name, _)| name == "HOME");
@@ -329,6 +331,7 @@ async fn prepare(
     let mut log = |line: &str| tracing::info!("agent: {line}");
     let prepared = agent::prepare(agent, renewals, place, stop, &mut log).await;
     let broken = |cause| StartError::Machine { attempt: "cannot prepare the agent", cause };
+    agent::learn(agent, place, mask).await.map_err(broken)?;
     match prepared.map_err(broken)? {
         None | Some(AgentOutcome::Finished) => Ok(()),
         Some(AgentOutcome::Stopped) => Err(StartError::Stopped),
@@ -348,6 +351,7 @@ pub struct AgentAlone {
     env: Vec<(OsString, OsString)>,
     allowance: Allowance,
     prices: Prices,
+    mask: Mask,
 }
 
 impl AgentAlone {
@@ -365,6 +369,7 @@ impl AgentAlone {
             env: as_os(&child_environment::for_agent(environment, &settings.mask)),
             allowance: settings.allowance.clone(),
             prices: open_prices(&settings.allowance)?,
+            mask: settings.mask.clone(),
         })
     }
 
@@ -380,7 +385,8 @@ impl AgentAlone {
     /// [`StartError::Machine`] when that fails.
     pub async fn prepare(&self) -> Result<(), StartError> {
         let limits = preparation_limits(&self.allowance, PREPARATION_GRACE);
-        prepare(&*self.agent, (&self.guard, &self.env, limits), None, &CancellationToken::new()).await
+        let place = (&self.guard, &self.env[..], limits);
+        prepare(&*self.agent, place, None, &self.mask, &CancellationToken::new()).await
     }
 
     /// Runs it once in `directory`; its output goes to `log`.
@@ -511,7 +517,7 @@ pub async fn assemble(
     let limits = preparation_limits(&settings.allowance, workbench.grace);
     for agent in workbench.roster.iter() {
         let place = (&workbench.guard, &workbench.environment[..], limits);
-        prepare(&**agent, place, workbench.renewals.as_ref(), stop).await?;
+        prepare(&**agent, place, workbench.renewals.as_ref(), &workbench.mask, stop).await?;
     }
     let around = Surroundings {
         mask: settings.mask.clone(),

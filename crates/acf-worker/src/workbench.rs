@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use acf_core::agent::Agent;
 use acf_core::issue::{IssueKey, Stage, Status, label};
 use acf_core::issue_run::{Collected, Event, GateOutcome, Rebased, Round, Terms};
 use acf_core::mask::Mask;
@@ -19,7 +20,7 @@ use acf_core::run::{CommitId, Failure, FailureKind, RunId, Target};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Renewals, Roster};
+use crate::agent::{self, Renewals, Roster};
 use crate::agent_user::{AgentHome, AgentUser};
 use crate::config::{Allowance, Prompts};
 use crate::gate::{GateEnd, GateReport};
@@ -37,6 +38,8 @@ use gating::Gating;
 
 /// The most of an agent's output that one round adds to the log, in bytes.
 const LONGEST_LOG: usize = 8 * 1024 * 1024;
+/// How long it may take to read a file in an agent's home.
+const HOME_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What runs are worked on with.
 #[derive(Clone)]
@@ -101,6 +104,12 @@ impl GitWorkbench {
         let (mirror, author) = (self.mirror.clone(), self.author.clone());
         let checkout = Checkout::make(mirror, &self.work_dir, issue, run, base.clone(), author).await;
         checkout.map_err(|error| broken("cannot check the repository out", &error))
+    }
+
+    /// Takes note of the tokens that lie in the agent's home by now: it renews them as it works.
+    async fn learn_tokens(&self, agent: &dyn Agent) -> Result<(), Failure> {
+        let learned = agent::learn(agent, self.place(Path::new("/"), HOME_TIMEOUT, None), &self.mask).await;
+        learned.map_err(|error| broken("cannot read the agent's login", &error))
     }
 
     /// Gives a directory to the user as whom agents run, if that is another one.
@@ -510,7 +519,8 @@ impl Bench for GitBench {
     fn salvage(&self) -> Arc<dyn Salvage> {
         Arc::new(CheckoutSalvage {
             checkout: self.checkout.clone(),
-            mask: self.with.mask.clone(),
+            with: self.with.clone(),
+            agent: self.with.roster.at(self.place).clone(),
             note: WipNote {
                 run: self.job.run.clone(),
                 issue: self.job.issue.key.clone(),
@@ -537,13 +547,21 @@ async fn remove(checkout: &Checkout, issue: &IssueKey) {
 
 struct CheckoutSalvage {
     checkout: Arc<Checkout>,
-    mask: Mask,
+    with: GitWorkbench,
+    /// Who is at work.
+    agent: Arc<dyn Agent>,
     note: WipNote,
 }
 
 #[async_trait]
 impl Salvage for CheckoutSalvage {
     async fn save(&self, purpose: SaveFor) -> Option<CommitId> {
+        if purpose == SaveFor::Meanwhile
+            && let Err(failure) = self.with.learn_tokens(&*self.agent).await
+        {
+            tracing::debug!(issue.key = %self.note.issue, "does not save the work just now: {}", failure.reason);
+            return None;
+        }
         let note = WipNote { restore: purpose != SaveFor::LookingAt, ..self.note.clone() };
         let saving = async {
             if purpose != SaveFor::Meanwhile {
@@ -556,7 +574,7 @@ impl Salvage for CheckoutSalvage {
             if snapshot.changes.paths.is_empty() {
                 return Ok(None);
             }
-            if let Some(leak) = self.checkout.leak(&snapshot, &self.mask).await? {
+            if let Some(leak) = self.checkout.leak(&snapshot, &self.with.mask).await? {
                 tracing::warn!(issue.key = %self.note.issue, "does not keep the work in progress: {leak}");
                 return Ok(None);
             }

@@ -44,6 +44,36 @@ fn claude_finds_the_tokens_of_its_subscription_in_its_home() {
 }
 
 #[test]
+fn a_token_that_claude_has_renewed_during_a_run_is_neither_published_nor_told() {
+    // Each round it writes what it has renewed into the checkout, and says it once it is done.
+    let script = r#"cat > /dev/null
+        token=renewed-token-$(ls "$KEPT" | wc -l)-7919; touch "$KEPT/$token"
+        echo "{\"claudeAiOauth\":{\"accessToken\":\"$token\",\"expiresAt\":4102444800001}}" > "$HOME/.claude/.credentials.json"
+        echo "token = $token" > settings.txt
+        echo "{\"type\":\"result\",\"is_error\":$FAILS,\"result\":\"cannot use $token\"}""#;
+    let factory = |fails: &str| {
+        let factory = with("claude", script)
+            .with("CLAUDE_ACCESS_TOKEN", "access-7919")
+            .with("CLAUDE_TOKEN_EXPIRES_AT", "4102444800000")
+            .with("FAILS", fails);
+        factory.drain().done();
+        factory
+    };
+
+    let failing = factory("true");
+    assert_eq!(failing.failure("TODO-1").0, "agent_crashed");
+    let runs = failing.acf(&["runs", "TODO-1"]).done().stdout;
+    assert!(runs.contains("cannot use ***"), "{runs}");
+    assert_eq!(failing.kept("settings.txt"), None, "nothing with a token in it is kept");
+
+    let publishing = factory("false");
+    let (kind, reason) = publishing.failure("TODO-1");
+    assert_eq!(kind, "unpublishable", "{reason}");
+    assert!(reason.contains("a token in ~/.claude/.credentials.json"), "{reason}");
+    assert_eq!(publishing.sandbox().log(), ["First commit"]);
+}
+
+#[test]
 fn copilot_is_given_the_trackers_token_where_it_has_none_and_no_other_credential() {
     let token = |more: &[(&str, &str)]| {
         let factory = with("copilot", r#"cat > /dev/null; env > "$KEPT/env"; echo A > a.txt"#);

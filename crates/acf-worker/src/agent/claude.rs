@@ -102,6 +102,10 @@ impl Agent for Claude {
         Some("IS_SANDBOX")
     }
 
+    fn logins(&self) -> &'static [&'static str] {
+        &[CREDENTIALS]
+    }
+
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
         let mut args: Vec<String> =
             ["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]

@@ -67,6 +67,10 @@ impl Agent for Codex {
         true
     }
 
+    fn logins(&self) -> &'static [&'static str] {
+        &[".codex/auth.json"]
+    }
+
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
         let mut args: Vec<String> =
             ["exec", "--json", "--dangerously-bypass-approvals-and-sandbox"].map(str::to_owned).into();

@@ -43,6 +43,10 @@ impl Agent for Copilot {
         true
     }
 
+    fn logins(&self) -> &'static [&'static str] {
+        &[".copilot/config.json"]
+    }
+
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
         let mut args: Vec<String> = ["--allow-all", "--output-format", "json"].map(str::to_owned).into();
         if let Some(model) = &self.access.model {

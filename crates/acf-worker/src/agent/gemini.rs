@@ -58,6 +58,10 @@ impl Agent for Gemini {
         true
     }
 
+    fn logins(&self) -> &'static [&'static str] {
+        &[".gemini/oauth_creds.json"]
+    }
+
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
         let mut args: Vec<String> = ["-y", "-o", "stream-json"].map(str::to_owned).into();
         let mut option = |name: &str, value: Option<&str>| {

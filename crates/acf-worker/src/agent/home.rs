@@ -8,7 +8,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use acf_core::agent::{Agent, AgentFile};
+use acf_core::mask::Mask;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +86,51 @@ pub async fn settle(agent: &dyn Agent, place: Place<'_>, renewals: Option<&Renew
     Ok(())
 }
 
+/// Makes the mask know the tokens that lie in an agent's home: its own login, and what it has renewed.
+///
+/// # Errors
+/// Where the guard does not work.
+pub async fn learn(agent: &dyn Agent, place: Place<'_>, mask: &Mask) -> io::Result<()> {
+    for path in agent.logins() {
+        let found = read(Path::new(path), place).await?;
+        if let Some(login) = found.and_then(|text| serde_json::from_str(&text).ok()) {
+            learn_tokens(None, &login, &format!("a token in ~/{path}"), mask);
+        }
+    }
+    Ok(())
+}
+
+/// What agents call the tokens and keys in their files.
+const TOKENS: [&str; 9] = [
+    "accessToken",
+    "refreshToken",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "access",
+    "refresh",
+    "key",
+    "OPENAI_API_KEY",
+];
+/// How tokens of GitHub begin: where copilot keeps them, their name is that of an account.
+const TOKENS_BEGIN: [&str; 4] = ["gho_", "ghu_", "ghp_", "github_pat_"];
+
+fn learn_tokens(name: Option<&str>, value: &Value, known_by: &str, mask: &Mask) {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| learn_tokens(Some(name), value, known_by, mask));
+        }
+        Value::Array(values) => values.iter().for_each(|value| learn_tokens(name, value, known_by, mask)),
+        Value::String(text)
+            if name.is_some_and(|name| TOKENS.contains(&name))
+                || TOKENS_BEGIN.iter().any(|begin| text.starts_with(begin)) =>
+        {
+            mask.learn(known_by, text.as_str().into());
+        }
+        _ => {}
+    }
+}
+
 /// Keeps what was in a file's place before acf came: in a home that is a person's, too, it may be their login.
 async fn set_aside(path: &Path, found: &str, place: Place<'_>) -> io::Result<()> {
     let mut aside = path.as_os_str().to_owned();
@@ -136,5 +183,28 @@ async fn shell(
     match process::run(place.guard, command, place.limits, &CancellationToken::new(), on_line).await? {
         End::Exited(code) => Ok(code),
         other => Err(io::Error::other(format!("the agent's home cannot be reached: {other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_found_in_every_agents_file_and_nothing_else_is_taken_for_one() {
+        let mask = Mask::default();
+        for login in [
+            r#"{"claudeAiOauth":{"accessToken":"sk-ant-oat","refreshToken":"sk-ant-ort","subscriptionType":"subscription"}}"#,
+            r#"{"OPENAI_API_KEY":null,"tokens":{"id_token":"id-of-codex","account_id":"account"}}"#,
+            r#"{"copilot_tokens":{"https://github.com:ann":"gho_copilot"},"trusted":["/home/ann"]}"#,
+            r#"{"access_token":"ya29.gemini","token_type":"Bearer"}"#,
+            r#"{"anthropic":{"type":"oauth","refresh":"of-opencode"},"openai":{"type":"api","key":"sk-key"}}"#,
+        ] {
+            learn_tokens(None, &serde_json::from_str(login).unwrap(), "~/login", &mask);
+        }
+        let tokens = "sk-ant-oat sk-ant-ort id-of-codex gho_copilot ya29.gemini of-opencode sk-key";
+        assert_eq!(mask.apply(tokens), "*** *** *** *** *** *** ***");
+        let others = "subscription account /home/ann Bearer anthropic";
+        assert_eq!(mask.apply(others), others);
     }
 }

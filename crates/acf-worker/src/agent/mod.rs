@@ -33,7 +33,7 @@ pub use codex::Codex;
 pub use command::Command;
 pub use copilot::Copilot;
 pub use gemini::Gemini;
-pub use home::{Renewals, settle};
+pub use home::{Renewals, learn, settle};
 pub use installed::check_installed;
 pub use opencode::Opencode;
 pub use roster::Roster;

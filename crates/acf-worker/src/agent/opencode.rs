@@ -39,6 +39,10 @@ impl Agent for Opencode {
         true
     }
 
+    fn logins(&self) -> &'static [&'static str] {
+        &[".local/share/opencode/auth.json"]
+    }
+
     fn command(&self, request: &AgentRequest<'_>) -> AgentCommand {
         let mut args: Vec<String> = ["run", "--format", "json", "--auto"].map(str::to_owned).into();
         let mut option = |name: &str, value: Option<&str>| {

@@ -291,7 +291,7 @@ mod tests {
         let everything = "hunter22 cloudy-key ghp-of-another an-old-token in-an-address known-anyway";
         let worker = Layers::of_environment(environment.clone());
         assert_eq!(worker.mask().apply(everything), "*** *** *** *** *** ***");
-        assert_eq!(worker.mask().named_in(b"a cloudy-key"), Some("AWS_SECRET_ACCESS_KEY"));
+        assert_eq!(worker.mask().named_in(b"a cloudy-key").as_deref(), Some("AWS_SECRET_ACCESS_KEY"));
         assert!(!environment.contains_key("AWS_SECRET_ACCESS_KEY"), "it is nothing to act by");
         assert!(!environment["ACF_MASKED"].contains("known-anyway"), "{}", environment["ACF_MASKED"]);
         assert_eq!(for_worker(&worker), environment, "it could start one itself");

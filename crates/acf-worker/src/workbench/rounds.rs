@@ -153,6 +153,7 @@ impl GitBench {
         self.settle_home(&*agent, place).await?;
         let ran = agent::round(&*agent, &request, &self.with.prices, place, stop, &mut log).await;
         let report = ran.map_err(|error| broken("cannot run the agent", &error))?;
+        self.with.learn_tokens(&*agent).await?;
         if let Err(failure) = self.settle_home(&*agent, place).await {
             tracing::warn!(issue.key = %self.job.issue.key, "{}", failure.reason);
         }

@@ -49,7 +49,7 @@ pub struct Snapshot {
 pub struct Leak {
     /// Where, with the secret itself masked.
     path: String,
-    /// Which: the variable that holds it.
+    /// Which: the variable, or the file of an agent's, that holds it.
     name: String,
 }
 
@@ -270,14 +270,14 @@ impl Checkout {
         if let Some((path, name)) =
             paths.iter().find_map(|path| Some((path, mask.named_in(path.as_bytes())?)))
         {
-            return Ok(Some(Leak { path: mask.apply(path).into_owned(), name: name.to_owned() }));
+            return Ok(Some(Leak { path: mask.apply(path).into_owned(), name }));
         }
         // A search looks into files only, and where a link leads is as public.
         for path in &snapshot.changes.links {
             let object = format!("{}:{path}", snapshot.tree);
             let target = self.mirror.local("cat-file").args(["blob", &object]).run().await?;
             if let Some(name) = mask.named_in(&target.stdout) {
-                return Ok(Some(Leak { path: path.clone(), name: name.to_owned() }));
+                return Ok(Some(Leak { path: path.clone(), name }));
             }
         }
         let base = self.base();
@@ -288,7 +288,7 @@ impl Checkout {
             let object = format!("{}:{path}", snapshot.tree);
             let file = self.mirror.local("cat-file").args(["blob", &object]).run().await?;
             if let Some(name) = mask.named_in(&file.stdout) {
-                return Ok(Some(Leak { path, name: name.to_owned() }));
+                return Ok(Some(Leak { path, name }));
             }
         }
         Ok(None)
