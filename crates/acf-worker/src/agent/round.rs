@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::home::{self, Renewals};
 use crate::plain_file;
-use crate::process::{self, End, GuardedCommand, Output, Place, Tail};
+use crate::process::{self, End, GuardedCommand, Output, Place, Tail, Until};
 
 /// How much of the end of an agent's output is kept.
 const TAIL_LINES: usize = 20;
@@ -51,7 +51,7 @@ pub struct RoundReport {
 
 /// Runs one round of an agent; each line that people may want to read goes to `log`. Where it tells tokens
 /// and no cost, that is estimated by `prices`. One that goes on after it has used what the round may use
-/// is ended, whether it knows of the limit or not.
+/// is killed, whether it knows of the limit or not: with time to end well it would go on using more.
 ///
 /// # Errors
 /// Where the guard does not work; whatever goes wrong with the agent is an outcome.
@@ -65,7 +65,7 @@ pub async fn round(
 ) -> io::Result<RoundReport> {
     let begun = Instant::now();
     // Ends the round only; `stop` ends the run.
-    let enough = stop.child_token();
+    let enough = CancellationToken::new();
     let mut notes = Notes {
         limits: request.limits,
         before: request.session_usage,
@@ -82,7 +82,8 @@ pub async fn round(
         let _absent = fs::remove_file(place.dir.join(report));
     }
     let dir = place.dir;
-    let (exit, complaint) = run(agent.command(request), place, &enough, &mut on_line).await?;
+    let (exit, complaint) =
+        run(agent.command(request), place, Until { stop, kill: &enough }, &mut on_line).await?;
     let has_run = complaint.is_none();
     if let Some(complaint) = complaint {
         notes.say(&complaint);
@@ -126,7 +127,8 @@ pub async fn prepare(
     home::settle(agent, place, renewals).await?;
     let Some(command) = agent.preparation() else { return Ok(None) };
     let mut notes = Notes::new(log);
-    let (exit, complaint) = run(command, place, stop, &mut |_, line: &str| notes.say(line)).await?;
+    let until = Until { stop, kill: &CancellationToken::new() };
+    let (exit, complaint) = run(command, place, until, &mut |_, line: &str| notes.say(line)).await?;
     if let Some(complaint) = complaint {
         notes.say(&complaint);
     }
@@ -138,7 +140,7 @@ pub async fn prepare(
 async fn run(
     command: AgentCommand,
     place: Place<'_>,
-    stop: &CancellationToken,
+    until: Until<'_>,
     on_line: &mut process::OnLine<'_>,
 ) -> io::Result<(AgentExit, Option<String>)> {
     let program = command.program.display().to_string();
@@ -151,7 +153,7 @@ async fn run(
         dir: place.dir.to_owned(),
         stdin: command.stdin,
     };
-    let exit = match process::run(place.guard, command, place.limits, stop, on_line).await? {
+    let exit = match process::run_until(place.guard, command, place.limits, until, on_line).await? {
         End::Exited(code) => AgentExit::Exited(Some(code)),
         End::Killed(_) => AgentExit::Exited(None),
         End::TimedOut => AgentExit::TimedOut,

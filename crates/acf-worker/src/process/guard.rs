@@ -19,7 +19,7 @@ use signal_hook::low_level::pipe;
 
 use super::descendants::{adopt_orphans, signal_all};
 use super::identity::Identity;
-use super::protocol::{Order, Report, TERMINATE};
+use super::protocol::{KILL, Order, Report, TERMINATE};
 use super::survivors::MARK;
 
 /// How often SIGKILL is sent again while something is left: what was forked meanwhile gets it, too.
@@ -128,7 +128,7 @@ impl Family {
 
     fn hear(&mut self, news: News, grace: Duration) {
         match news {
-            News::WorkerIsDead => self.kill(),
+            News::Kill | News::WorkerIsDead => self.kill(),
             News::Terminate => self.terminate(grace),
             News::Nothing => {}
         }
@@ -172,6 +172,7 @@ fn report(status: WaitStatus) -> Report {
 enum News {
     Nothing,
     Terminate,
+    Kill,
     WorkerIsDead,
 }
 
@@ -195,6 +196,7 @@ impl Worker {
         let mut said = [0; 16];
         match self.line.read(&mut said) {
             Ok(0) => News::WorkerIsDead,
+            Ok(length) if said[..length].contains(&KILL) => News::Kill,
             Ok(length) if said[..length].contains(&TERMINATE) => News::Terminate,
             Ok(_) => News::Nothing,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => News::Nothing,

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::descendants::kill_session;
 use super::guard::GIVE_UP;
 use super::lines::Lines;
-use super::protocol::{GUARD, Order, Report, TERMINATE, UserIds};
+use super::protocol::{GUARD, KILL, Order, Report, TERMINATE, UserIds};
 use super::survivors::end_survivors;
 
 /// After the guard has ended, whoever still holds an output open is not of the family and not awaited.
@@ -141,22 +141,45 @@ pub async fn run(
     stop: &CancellationToken,
     on_line: &mut OnLine<'_>,
 ) -> io::Result<End> {
+    run_until(guard, command, limits, Until { stop, kill: &CancellationToken::new() }, on_line).await
+}
+
+/// What may end a command before it ends by itself.
+#[derive(Clone, Copy)]
+pub struct Until<'a> {
+    /// It is told to end, and has the grace for that.
+    pub stop: &'a CancellationToken,
+    /// It is killed at once: what it would do with a grace is not wanted.
+    pub kill: &'a CancellationToken,
+}
+
+/// Runs a command as [`run`] does, until it is killed, too.
+///
+/// # Errors
+/// Where the guard cannot be started, fails or was killed itself.
+pub async fn run_until(
+    guard: &Guard,
+    command: GuardedCommand,
+    limits: Limits,
+    until: Until<'_>,
+    on_line: &mut OnLine<'_>,
+) -> io::Result<End> {
     let name = command.program.to_string_lossy().into_owned();
     let (mut child, line) = start(guard, &command, limits.grace)?;
     let (mut hears, mut says) = line.into_split();
-    let (terminate, terminated) = oneshot::channel();
+    let (end, ends) = oneshot::channel();
     // It ends never, so that the line stays open: its end would mean that this worker is dead.
     let mut talk = pin!(async move {
         // A guard that does not listen any more has ended, which is noticed by hearing.
         let _ = says.write_all(command.stdin.unwrap_or_default().as_bytes()).await;
-        if terminated.await.is_ok() {
-            let _ = says.write_all(&[TERMINATE]).await;
+        if let Ok(how) = ends.await {
+            let _ = says.write_all(&[how]).await;
         }
         pending::<()>().await;
     });
 
     let mut outputs = Outputs::of(&mut child, on_line);
-    let mut watch = Watch::new(limits, terminate);
+    let mut watch = Watch::new(limits, end);
     let mut alarm = pin!(sleep_until(watch.next_alarm()));
     let mut report = Vec::new();
     loop {
@@ -167,7 +190,11 @@ pub async fn run(
                 }
             }
             () = outputs.read() => watch.heard_at = Instant::now(),
-            () = stop.cancelled(), if watch.ending.is_none() => {
+            () = until.kill.cancelled(), if watch.ending.is_none() => {
+                watch.kill();
+                alarm.as_mut().reset(watch.next_alarm());
+            }
+            () = until.stop.cancelled(), if watch.ending.is_none() => {
                 watch.end(End::Stopped);
                 alarm.as_mut().reset(watch.next_alarm());
             }
@@ -244,7 +271,8 @@ struct Watch {
     limits: Limits,
     timeout_at: Instant,
     heard_at: Instant,
-    terminate: Option<oneshot::Sender<()>>,
+    /// Tells the guard how the command is to end.
+    tell: Option<oneshot::Sender<u8>>,
     ending: Option<Ending>,
 }
 
@@ -254,10 +282,10 @@ struct Ending {
 }
 
 impl Watch {
-    fn new(limits: Limits, terminate: oneshot::Sender<()>) -> Self {
+    fn new(limits: Limits, tell: oneshot::Sender<u8>) -> Self {
         let now = Instant::now();
         let timeout_at = now + limits.timeout.min(NEVER);
-        Self { limits, timeout_at, heard_at: now, terminate: Some(terminate), ending: None }
+        Self { limits, timeout_at, heard_at: now, tell: Some(tell), ending: None }
     }
 
     fn stalls_at(&self) -> Instant {
@@ -285,9 +313,17 @@ impl Watch {
     }
 
     fn end(&mut self, why: End) {
-        if let Some(terminate) = self.terminate.take() {
-            let _ = terminate.send(());
-            let guard_due_at = Instant::now() + self.limits.grace.min(NEVER) + 2 * GIVE_UP;
+        self.end_within(self.limits.grace, TERMINATE, why);
+    }
+
+    fn kill(&mut self) {
+        self.end_within(Duration::ZERO, KILL, End::Stopped);
+    }
+
+    fn end_within(&mut self, grace: Duration, how: u8, why: End) {
+        if let Some(tell) = self.tell.take() {
+            let _ = tell.send(how);
+            let guard_due_at = Instant::now() + grace.min(NEVER) + 2 * GIVE_UP;
             self.ending = Some(Ending { why, guard_due_at });
         }
     }

@@ -22,7 +22,7 @@ mod survivors;
 mod tail;
 
 pub use guard::guard_main;
-pub use guarded::{End, Guard, GuardedCommand, Limits, OnLine, Output, Place, run};
+pub use guarded::{End, Guard, GuardedCommand, Limits, OnLine, Output, Place, Until, run, run_until};
 pub use identity::Identity;
 pub(crate) use protocol::GUARD;
 pub use protocol::UserIds;

@@ -2,7 +2,7 @@
 //!
 //! The guard is started as `__guard GRACE_MS STDIN_BYTES|none UID:GID|none PROGRAM ARGS…`, with one end of a socket
 //! pair as its standard input. Over it come the bytes of the command's standard input, then
-//! [`TERMINATE`] if the command is to end; the end of the stream means that the worker is dead. Back goes
+//! [`TERMINATE`] if the command is to end, or [`KILL`] if it has no time for that; the end of the stream means that the worker is dead. Back goes
 //! one [`Report`].
 
 use std::ffi::{OsStr, OsString};
@@ -14,6 +14,8 @@ use std::time::Duration;
 pub(crate) const GUARD: &str = "__guard";
 /// The byte that asks a guard to end the command.
 pub(super) const TERMINATE: u8 = b'T';
+/// The byte that makes a guard kill the command at once.
+pub(super) const KILL: u8 = b'K';
 
 /// What a guard is to do, as its arguments say it.
 #[derive(Debug, PartialEq, Eq)]

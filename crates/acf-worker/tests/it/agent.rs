@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
-use acf_core::agent::{Agent, AgentLimits, AgentOutcome, AgentRequest, Trouble};
+use acf_core::agent::{Agent, AgentCommand, AgentEvent, AgentLimits, AgentOutcome, AgentRequest, Trouble};
 use acf_core::issue::{Issue, Stage};
 use acf_core::prices::Prices;
 use acf_core::receipt::Usage;
@@ -207,6 +208,67 @@ async fn a_script_that_hangs_stalls_and_one_that_ignores_sigterm_is_killed() {
     assert_eq!(bench.implements("@hang", 0, None).await.outcome, AgentOutcome::TimedOut);
     bench.stop.cancel();
     assert_eq!(bench.implements("@hang", 0, None).await.outcome, AgentOutcome::Stopped);
+}
+
+#[tokio::test]
+async fn one_that_has_used_its_turns_is_killed_and_gets_no_time_to_go_on() {
+    let mut bench = Bench::script();
+    bench.limits.grace = Duration::from_secs(60);
+    let issue = issue("@ignore-term\n@usage 1 1 0\n@usage 1 1 0\n@sleep 2\n@write late.txt x\n@hang");
+    let request = AgentRequest {
+        prompt: "the prompt",
+        issue: &issue,
+        stage: Stage::Implementation,
+        round: 0,
+        session: None,
+        session_usage: Usage::default(),
+        limits: AgentLimits { max_turns: Some(1), budget_usd: None },
+        report: None,
+    };
+    let report = bench.round(&request).await;
+    assert_eq!(report.outcome, AgentOutcome::Trouble(Trouble::OutOfTurns));
+    assert_eq!(bench.read("late.txt"), None);
+}
+
+/// A program of the shell that leaves the tokens that it used in its report.
+struct Reporting(&'static str);
+
+impl Agent for Reporting {
+    fn name(&self) -> &'static str {
+        "reporting"
+    }
+
+    fn program(&self) -> &Path {
+        Path::new("sh")
+    }
+
+    fn command(&self, _: &AgentRequest<'_>) -> AgentCommand {
+        AgentCommand { program: "sh".into(), args: vec!["-c".into(), self.0.into()], ..Default::default() }
+    }
+
+    fn parse_report(&self, report: &str) -> Vec<AgentEvent> {
+        let input_tokens = report.trim().parse().unwrap();
+        vec![AgentEvent::Usage(Usage { input_tokens, ..Usage::default() })]
+    }
+}
+
+#[tokio::test]
+async fn the_report_of_an_earlier_round_is_not_counted_again() {
+    let issue = issue("");
+    let request = AgentRequest {
+        prompt: "the prompt",
+        issue: &issue,
+        stage: Stage::Implementation,
+        round: 0,
+        session: None,
+        session_usage: Usage::default(),
+        limits: AgentLimits::default(),
+        report: Some(Path::new("report")),
+    };
+    let mut bench = Bench::of(Reporting("echo 7 > report"));
+    assert_eq!(bench.round(&request).await.usage.input_tokens, 7);
+    bench.agent = Box::new(Reporting("true"));
+    assert_eq!(bench.round(&request).await.usage.input_tokens, 0);
 }
 
 #[tokio::test]
