@@ -211,7 +211,8 @@ fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
          repository has changed, or after a while"
             .to_owned()
     } else if !failure.kind.counts() {
-        "That does not count as an attempt; what was done is kept, and it will be tried again".to_owned()
+        "That does not count as an attempt; anything done so far is kept, and it will be tried again"
+            .to_owned()
     } else if record.blocked {
         format!(
             "That was attempt {attempt} of {max_attempts}: remove the label acf-blocked to have it tried again"
@@ -462,7 +463,7 @@ mod tests {
         let told = told(record(Outcome::Failed(failure), 5));
         assert!(told.starts_with(
             "Unassign\nTransition(PlanApproved)\ncomment (acf:quota_exhausted):\nacf gave this back: the agent's \
-             account has no quota left. That does not count as an attempt; what was done is kept, and it will be \
+             account has no quota left. That does not count as an attempt; anything done so far is kept, and it will be \
              tried again.\n"
         ));
     }
