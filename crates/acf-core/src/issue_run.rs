@@ -287,7 +287,12 @@ impl IssueRun {
                     Some(code) => format!("the agent exited with code {code}"),
                     None => "the agent was ended by a signal".to_owned(),
                 };
-                fail(Failure::new(FailureKind::AgentCrashed, how).with_evidence(message.unwrap_or_default()))
+                let message = message.unwrap_or_default();
+                let reason = match complaint(&message) {
+                    Some(complaint) => format!("{how}: {complaint}"),
+                    None => how,
+                };
+                fail(Failure::new(FailureKind::AgentCrashed, reason).with_evidence(message))
             }
             AgentOutcome::TimedOut => fail(Failure::new(
                 FailureKind::AgentTimedOut,
@@ -482,6 +487,21 @@ impl IssueRun {
 
 fn fail(failure: Failure) -> Action {
     Action::End(Conclusion::Failed(failure))
+}
+
+/// The most of an agent's complaint that is told in one line, in characters.
+const LONGEST_COMPLAINT: usize = 200;
+
+/// Returns the line of an agent's last words that says what is wrong: the first that tells of an error, or else
+/// the last.
+fn complaint(words: &str) -> Option<String> {
+    let lines = || words.lines().map(str::trim).filter(|line| !line.is_empty());
+    let of_an_error = lines().find(|line| line.to_lowercase().contains("error"));
+    let line = of_an_error.or_else(|| lines().last())?.trim_end_matches('.');
+    Some(match line.char_indices().nth(LONGEST_COMPLAINT) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -747,11 +767,29 @@ mod tests {
     }
 
     #[test]
+    fn of_an_agents_last_words_one_line_is_its_complaint() {
+        for (words, expected) in [
+            ("", None),
+            (" \n", None),
+            ("model not found", Some("model not found")),
+            (
+                "reading\nError: model `x` not found.\n    at main (cli.js:1)\n",
+                Some("Error: model `x` not found"),
+            ),
+            ("so far\nfailing, as told\n\n", Some("failing, as told")),
+        ] {
+            assert_eq!(complaint(words).as_deref(), expected, "{words:?}");
+        }
+        let long = complaint(&"é".repeat(500)).unwrap();
+        assert_eq!((long.chars().count(), long.ends_with("é…")), (201, true));
+    }
+
+    #[test]
     fn the_agents_bad_ends_fail_the_run_and_a_stop_does_not() {
         let ended = |outcome| after(TERMS, [Event::AgentEnded(outcome)]);
         let crashed = |exit_code| ended(AgentOutcome::Crashed { exit_code, message: Some("why".into()) });
         let Action::End(Conclusion::Failed(failure)) = crashed(Some(7)) else { panic!("went on") };
-        assert_eq!(failure.reason, "the agent exited with code 7");
+        assert_eq!(failure.reason, "the agent exited with code 7: why");
         assert_eq!(failure.evidence.as_deref(), Some("why"));
         assert_eq!(failure_kind(&crashed(None)), Some(FailureKind::AgentCrashed));
         assert_eq!(failure_kind(&ended(AgentOutcome::TimedOut)), Some(FailureKind::AgentTimedOut));

@@ -130,7 +130,12 @@ mod failing {
         let factory = told(&["@print about to fail", "@fail 3"]);
         factory.drain().done();
         let (kind, reason) = factory.failure("TODO-1");
-        assert_eq!((kind.as_str(), reason.as_str()), ("agent_crashed", "the agent exited with code 3"));
+        assert_eq!(kind, "agent_crashed");
+        assert_eq!(reason, "the agent exited with code 3: failing with exit code 3, as told");
+        assert_says(
+            &factory.sandbox().todo_text(),
+            &["gave this back: the agent exited with code 3: failing"],
+        );
         assert_says(&factory.acf(&["runs", "TODO-1"]).done().stdout, &["about to fail"]);
         assert_nothing_left(&factory);
 
