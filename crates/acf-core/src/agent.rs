@@ -234,6 +234,11 @@ pub trait Agent: Send + Sync {
         &[]
     }
 
+    /// Returns the variables that it was given to sign in with; none where it has a login of its own.
+    fn credentials(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Tells whether it names its version only when asked for it by `--version`.
     fn hides_version(&self) -> bool {
         false

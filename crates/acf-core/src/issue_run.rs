@@ -28,8 +28,8 @@ pub enum Round {
     First,
     /// Again with the same words, after a wait for the agent's service.
     Again,
-    /// By the next agent, in the same checkout: the one before has no quota left, or a rate limit that
-    /// does not end.
+    /// By the next agent, in the same checkout: the one before has no quota left, a rate limit that does not
+    /// end, or credentials that are not accepted.
     HandedOver,
     /// To mend what is wrong with its work.
     Fix(Feedback),
@@ -199,7 +199,7 @@ pub struct Terms {
     pub regate: Regate,
     /// Whether there is any check to run.
     pub has_gate: bool,
-    /// How many agents stand by for the case that the one before has no quota left.
+    /// How many agents stand by for the case that the one before cannot go on.
     pub fallbacks: u32,
 }
 
@@ -317,10 +317,13 @@ impl IssueRun {
                 return self.wait_or_fail(None, "service unavailable", kind, &reason);
             }
             Trouble::QuotaExhausted { resets_at } => return self.hand_over_or_fail(resets_at),
-            Trouble::NotAuthenticated { message } => (
-                FailureKind::NotAuthenticated,
-                format!("the agent's service does not accept its credentials: {message}"),
-            ),
+            Trouble::NotAuthenticated { message } => {
+                if let Some(next) = self.hand_over() {
+                    return next;
+                }
+                let reason = format!("the agent's service does not accept its credentials: {message}");
+                (FailureKind::NotAuthenticated, reason)
+            }
             Trouble::OutOfTurns => {
                 (FailureKind::OutOfTurns, "the agent has used the turns that it may".to_owned())
             }
@@ -336,7 +339,7 @@ impl IssueRun {
         if let Some(next) = self.hand_over() {
             return next;
         }
-        let until = self.quota_at.map(|at| format!(" until {at}")).unwrap_or_default();
+        let until = self.quota_at.map(|at| format!(" until {at:.0}")).unwrap_or_default();
         let whose = if self.terms.fallbacks == 0 { "the agent's account has" } else { "all agents have" };
         let failure = Failure::new(FailureKind::QuotaExhausted, format!("{whose} no quota left{until}"));
         fail(failure.until(self.quota_at))
@@ -764,6 +767,21 @@ mod tests {
     fn a_rate_limit_of_hours_is_not_waited_out() {
         assert_eq!(after(TERMS, [limited(Some(3600))]), limited_wait(3600));
         assert_eq!(failure_kind(&after(TERMS, [limited(Some(3601))])), Some(FailureKind::RateLimited));
+    }
+
+    #[test]
+    fn where_credentials_are_not_accepted_the_next_agent_goes_on() {
+        let (mut run, _) = IssueRun::begin(Terms { fallbacks: 1, ..TERMS });
+        let refused = |message: &str| {
+            let trouble = Trouble::NotAuthenticated { message: message.into() };
+            Event::AgentEnded(AgentOutcome::Trouble(trouble))
+        };
+        assert_eq!(run.on(refused("a: 401")), Action::RunAgent(Round::HandedOver));
+        let Action::End(Conclusion::Failed(failure)) = run.on(refused("a: 401; b: 403")) else {
+            panic!("went on")
+        };
+        assert_eq!(failure.kind, FailureKind::NotAuthenticated);
+        assert_eq!(failure.reason, "the agent's service does not accept its credentials: a: 401; b: 403");
     }
 
     #[test]

@@ -215,6 +215,7 @@ impl Workbench for GitWorkbench {
             last_prompt: String::new(),
             last_round: Round::First,
             place: self.roster.first(),
+            why_handed_over: "",
             parts: Vec::new(),
             work: None,
             paths: BTreeSet::new(),
@@ -253,6 +254,8 @@ struct GitBench {
     place: usize,
     /// What each agent so far did; the last one is that of the agent that works now.
     parts: Vec<Part>,
+    /// Why the next agent takes over, if it does.
+    why_handed_over: &'static str,
     session: Option<String>,
     session_usage: Usage,
     /// Whether anything was done in this session.

@@ -155,7 +155,14 @@ mod quota {
     fn is_not_awaited_by_a_worker_that_is_to_end_when_idle() {
         let factory = told(&[&["@quota"]]);
         let said = factory.drain().done();
-        assert_says(&said.stderr, &["no quota left; waiting until", "no issue is to be taken for now"]);
+        assert_says(
+            &said.stderr,
+            &[
+                "no quota left; asking again at 20",
+                "as no service named a time",
+                "no issue is to be taken for now",
+            ],
+        );
         assert_eq!(ends(&factory, "TODO-1"), ["quota_exhausted"]);
     }
 }
@@ -173,7 +180,7 @@ mod credentials {
             &said,
             &[
                 "error: the worker cannot go on",
-                "the agent's service does not accept its credentials: 401 invalid x-api-key",
+                "the agent's service does not accept its credentials: `script` with its own login: 401 invalid x-api-key",
                 "hint: give the agent credentials",
             ],
         );
@@ -438,6 +445,42 @@ mod fallbacks {
         let sums = factory.acf(&["runs", "--by", "agent", "--json"]).done().json();
         assert_eq!((&sums[0]["of"], &sums[1]["of"]), (&"command".into(), &"script".into()));
         assert_eq!(sums[1]["cost_usd"], 0.5);
+    }
+
+    #[test]
+    fn go_on_where_the_credentials_of_the_first_are_not_accepted() {
+        let factory =
+            with_fallback(&[&["@write half.txt x", "@not-authenticated 401 invalid x-api-key"], &[]]);
+        let said = factory.drain().done();
+        assert_eq!(ends(&factory, "TODO-1"), ["landed"]);
+        assert_eq!(factory.runs("TODO-1")[0]["receipt"]["agent"], "script 0.1.0, then command");
+        assert_eq!(factory.runs("TODO-2")[0]["receipt"]["agent"], "command");
+        assert_eq!(factory.sandbox().file_at("main", "whole.txt").as_deref(), Some("W\n"));
+        let warning = "credentials are not accepted: `script` with its own login: 401 invalid x-api-key";
+        assert_eq!(
+            said.stderr.matches(warning).count(),
+            1,
+            "the second issue is not begun by it: {}",
+            said.stderr
+        );
+        assert_says(&said.stderr, &["its credentials are not accepted; `command` goes on"]);
+    }
+
+    #[test]
+    fn stop_the_worker_only_where_all_are_refused() {
+        let refused = |agent: &str, script: &str, variable: &str| {
+            let factory = told(&[&["@not-authenticated 401 of the script"]]);
+            let factory = factory.installed(agent, script).with("AGENT", format!("script,{agent}"));
+            let factory = factory.with(variable, "own-key-7919");
+            factory.drain().refused(1)
+        };
+        let script = r#"echo '{"type":"turn.failed","error":{"message":"unexpected status 401 Unauthorized"}}'; exit 1"#;
+        assert_says(
+            &refused("codex", script, "OPENAI_API_KEY"),
+            &[
+                "`script` with its own login: 401 of the script; `codex` with CODEX_API_KEY, OPENAI_API_KEY: unexpected status 401",
+            ],
+        );
     }
 
     #[test]

@@ -32,6 +32,16 @@ impl Access {
         self.env.iter().any(|(held, _)| held == name)
     }
 
+    /// Returns those of the variables that it holds.
+    pub(super) fn held<'a>(&self, names: &[&'a str]) -> Vec<&'a str> {
+        names.iter().copied().filter(|name| self.has(name)).collect()
+    }
+
+    /// Returns the names of all variables that it holds.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.env.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
     /// Makes the command of a CLI that reads its prompt from its standard input.
     pub(super) fn command(
         &self,

@@ -102,6 +102,11 @@ impl Agent for Claude {
         Some("IS_SANDBOX")
     }
 
+    fn credentials(&self) -> Vec<&str> {
+        let given = self.access.held(&["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"]);
+        given.into_iter().chain(self.subscription.as_ref().map(|_| "CLAUDE_ACCESS_TOKEN")).collect()
+    }
+
     fn logins(&self) -> &'static [&'static str] {
         &[CREDENTIALS]
     }

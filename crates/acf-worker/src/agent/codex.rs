@@ -67,6 +67,10 @@ impl Agent for Codex {
         true
     }
 
+    fn credentials(&self) -> Vec<&str> {
+        self.access.held(&["CODEX_API_KEY", "OPENAI_API_KEY"])
+    }
+
     fn logins(&self) -> &'static [&'static str] {
         &[".codex/auth.json"]
     }

@@ -43,6 +43,11 @@ impl Agent for Copilot {
         true
     }
 
+    fn credentials(&self) -> Vec<&str> {
+        // GH_TOKEN may stand in for the first, under its name.
+        self.access.held(&["COPILOT_GITHUB_TOKEN", "COPILOT_PROVIDER_API_KEY", "GH_TOKEN", "GITHUB_TOKEN"])
+    }
+
     fn logins(&self) -> &'static [&'static str] {
         &[".copilot/config.json"]
     }

@@ -58,6 +58,10 @@ impl Agent for Gemini {
         true
     }
 
+    fn credentials(&self) -> Vec<&str> {
+        self.access.held(&["GEMINI_API_KEY"])
+    }
+
     fn logins(&self) -> &'static [&'static str] {
         &[".gemini/oauth_creds.json"]
     }

@@ -39,6 +39,10 @@ impl Agent for Opencode {
         true
     }
 
+    fn credentials(&self) -> Vec<&str> {
+        self.access.names()
+    }
+
     fn logins(&self) -> &'static [&'static str] {
         &[".local/share/opencode/auth.json"]
     }

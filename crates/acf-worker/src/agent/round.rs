@@ -343,7 +343,7 @@ fn told(trouble: &Trouble) -> String {
         }
         Trouble::Unavailable { message } => format!("service unavailable: {message}"),
         Trouble::QuotaExhausted { resets_at: None } => "no quota left".to_owned(),
-        Trouble::QuotaExhausted { resets_at: Some(at) } => format!("no quota left until {at}"),
+        Trouble::QuotaExhausted { resets_at: Some(at) } => format!("no quota left until {at:.0}"),
         Trouble::NotAuthenticated { message } => format!("not authenticated: {message}"),
         Trouble::OutOfTurns => "out of turns".to_owned(),
         Trouble::OutOfBudget => "out of budget".to_owned(),

@@ -68,7 +68,7 @@ pub struct Settings {
     pub github_host: String,
     /// Who does the work; there with [`Need::Worker`].
     pub agent: Option<AgentChoice>,
-    /// Who goes on with it, in this order, when the one before has no quota left.
+    /// Who goes on with it, in this order, when the one before cannot go on.
     pub fallbacks: Vec<AgentChoice>,
     /// What agents may use, and as whom they run; there with [`Need::Worker`].
     pub allowance: Allowance,

@@ -226,7 +226,7 @@ variables! {
     /// Where repositories are cached and checked out.
     LOOP_WORK_DIR = Variable::of(Repository, Path).otherwise("`acf/work` in the user's cache directory");
 
-    /// The coding agent; of several, each takes over when the one before has no quota left.
+    /// The coding agent; of several, each takes over when the one before has no quota left or is not signed in.
     AGENT = Variable::of(Agent, Choices(AGENTS));
     /// What is called as `CMD init` and `CMD run <prompt>`; with quotes as in a shell: `'/opt/my agent/run' --fast`.
     AGENT_COMMAND = Variable::of(Agent, Program).only_with("AGENT=command");

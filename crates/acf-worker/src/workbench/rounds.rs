@@ -118,7 +118,7 @@ impl GitBench {
                 next.ok_or_else(|| Failure::new(FailureKind::Internal, "there is no other agent"))?;
             self.begin_part();
             let name = self.agent().name().to_owned();
-            tracing::info!(issue.key = %self.job.issue.key, "no quota left; `{name}` goes on");
+            tracing::info!(issue.key = %self.job.issue.key, "{}; `{name}` goes on", self.why_handed_over);
         }
         let limits = match self.left() {
             Ok(limits) => limits,
@@ -189,14 +189,42 @@ impl GitBench {
         settled.map_err(|error| broken("cannot put the agent's files into its home", &error))
     }
 
+    /// Takes note that the agent's credentials are not accepted, and returns what that comes to for the run.
+    fn not_accepted(&self, words: &str) -> Option<Trouble> {
+        let roster = &self.with.roster;
+        roster.not_accepted(self.place, words);
+        if roster.iter().count() > 1 {
+            tracing::warn!(issue.key = %self.job.issue.key, "credentials are not accepted: {words}");
+        }
+        if roster.standing_by(self.place) > 0 {
+            return None;
+        }
+        Some(match roster.none_accepted() {
+            Some(message) => Trouble::NotAuthenticated { message },
+            // There is one that will do once it has quota again.
+            None => Trouble::QuotaExhausted { resets_at: roster.quota_again() },
+        })
+    }
+
     /// Takes note of what an outcome says of the agent, and keeps secrets out of it.
-    fn judged(&self, mut outcome: AgentOutcome) -> AgentOutcome {
+    fn judged(&mut self, mut outcome: AgentOutcome) -> AgentOutcome {
+        self.why_handed_over = match &outcome {
+            AgentOutcome::Trouble(Trouble::NotAuthenticated { .. }) => "its credentials are not accepted",
+            AgentOutcome::Trouble(Trouble::Unavailable { .. }) => "its service does not work",
+            AgentOutcome::Trouble(Trouble::RateLimited { .. }) => "its service refuses for too many requests",
+            _ => "no quota left",
+        };
         match &mut outcome {
             AgentOutcome::Crashed { message: Some(message), .. }
-            | AgentOutcome::Trouble(
-                Trouble::NotAuthenticated { message } | Trouble::Unavailable { message },
-            ) => {
+            | AgentOutcome::Trouble(Trouble::Unavailable { message }) => {
                 self.with.mask.hide_in(message);
+            }
+            AgentOutcome::Trouble(Trouble::NotAuthenticated { message }) => {
+                self.with.mask.hide_in(message);
+                *message = signed_in(&*self.agent(), message);
+                if let Some(instead) = self.not_accepted(message) {
+                    return AgentOutcome::Trouble(instead);
+                }
             }
             AgentOutcome::Trouble(Trouble::RateLimited { retry_after: Some(wait) })
                 if *wait > LONGEST_WAIT =>
@@ -214,4 +242,13 @@ impl GitBench {
         }
         outcome
     }
+}
+
+/// Says which agent was refused, with what it had signed in, and in which words.
+fn signed_in(agent: &dyn Agent, words: &str) -> String {
+    let with = match agent.credentials() {
+        none if none.is_empty() => "its own login".to_owned(),
+        variables => variables.join(", "),
+    };
+    format!("`{}` with {with}: {words}", agent.name())
 }

@@ -76,7 +76,11 @@ impl Fatigue {
             Outcome::Failed(failure) if is_tiring(failure) => {
                 let until = rest_until(failure.until, met.in_a_row, now);
                 met.in_a_row = met.in_a_row.saturating_add(1);
-                let why = format!("{}; waiting until {until:.0}", without_time(&failure.reason));
+                let reason = without_time(&failure.reason);
+                let why = match failure.until {
+                    Some(_) => format!("{reason}; waiting until {until:.0}"),
+                    None => format!("{reason}; asking again at {until:.0}, as no service named a time"),
+                };
                 met.rest = Some(Rest { why, until });
                 (met.fault, met.broken, met.broken_of) = (None, 0, BTreeSet::new());
             }
