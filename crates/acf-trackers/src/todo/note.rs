@@ -6,7 +6,7 @@ use acf_core::tracker::TrackerError;
 ///
 /// The text is data: however it is written, each of its lines comes out indented as part of this one
 /// note, and no part of it reads as a marker. A comment of acf's own, which has a marker, is cut to
-/// its first paragraph on one line: a file that people keep is no place for tables.
+/// one line: its first paragraph, and the receipt at its end. A file that people keep is no place for tables.
 ///
 /// # Errors
 /// [`TrackerError::Impossible`] for a text without words, or a marker that would not be read back.
@@ -26,12 +26,29 @@ pub(super) fn note_lines(body: &str, marker: Option<&str>) -> Result<Vec<String>
     };
     let paragraph: Vec<_> = lines.take_while(|line| !line.is_empty()).map(str::trim_start).collect();
     let mut note = String::from("  - Note: ");
-    for line in paragraph {
+    for line in paragraph.into_iter().chain(receipt(&body).as_deref()) {
         note.push_str(line);
         note.push(' ');
     }
     note.push_str(&written_marker(marker)?);
     Ok(vec![note])
+}
+
+/// The most of a receipt that a note holds, in characters.
+const LONGEST_RECEIPT: usize = 300;
+/// How the table of a receipt begins: it has two columns, and no heads.
+const RECEIPT: &str = "| | |\n|---|---|\n";
+
+/// Returns the table at the end of a comment in one line: `(agent: …; gate: …; run: …)`.
+fn receipt(body: &str) -> Option<String> {
+    let (_, table) = body.rsplit_once(RECEIPT)?;
+    let rows = table.lines().map_while(|line| {
+        let (name, value) = line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
+        Some(format!("{name}: {}", value.replace(r"\|", "|")))
+    });
+    let line = rows.collect::<Vec<_>>().join("; ");
+    let cut = line.char_indices().nth(LONGEST_RECEIPT).map(|(end, _)| format!("({}…)", &line[..end]));
+    (!line.is_empty()).then(|| cut.unwrap_or_else(|| format!("({line})")))
 }
 
 /// Returns a marker as it stands in a file: hidden from those who read the rendered Markdown.
@@ -85,6 +102,19 @@ mod tests {
           - [ ] second
           	third
         ");
+    }
+
+    #[test]
+    fn the_receipt_at_the_end_of_a_comment_of_acfs_is_one_line_of_its_note() {
+        let table = "| | |\n|---|---|\n| agent | claude 2.1 · $0.31 |\n| gate | `a \\| b` exit 0 |\n";
+        let said = |body: &str| note(body, Some("acf:run:r1"));
+        assert_eq!(
+            said(&format!("Done.\n\n```\noutput\n```\n\n{table}")),
+            "  - Note: Done. (agent: claude 2.1 · $0.31; gate: `a | b` exit 0) <!-- acf:run:r1 -->"
+        );
+        let long = said(&format!("Done.\n\n{table}| run | {} |\n", "é".repeat(500)));
+        assert!(long.ends_with("é…) <!-- acf:run:r1 -->"), "{long}");
+        assert!(long.chars().count() < 350 && !long.contains('\n'), "{long}");
     }
 
     #[test]
