@@ -144,6 +144,22 @@ fn the_tokens_of_claude_come_into_the_env_file_for_its_owner_only() {
 }
 
 #[test]
+fn an_access_token_that_cannot_be_renewed_is_taken_with_a_warning_and_no_refresh_token_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("factory.env");
+    fs::write(&file, "CLAUDE_REFRESH_TOKEN=of-another-login\n").unwrap();
+    for without in [r#""""#, "null"] {
+        let output = imported(&home, Some(&tokens(EXPIRES_AT).replace(r#""refresh-7919""#, without)));
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let warning = "the access token ends on 2100-01-01T00:00:00Z and cannot be renewed";
+        assert!(stderr(&output).contains(warning), "{}", stderr(&output));
+        let written = fs::read_to_string(&file).unwrap();
+        assert!(written.starts_with("CLAUDE_REFRESH_TOKEN=\n"), "{written}");
+        assert!(written.contains("\nCLAUDE_ACCESS_TOKEN=access-7919\n"), "{written}");
+    }
+}
+
+#[test]
 fn tokens_are_not_put_behind_a_quote_that_does_not_end() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("factory.env");
@@ -158,13 +174,14 @@ fn tokens_are_not_put_behind_a_quote_that_does_not_end() {
 fn tokens_that_are_missing_malformed_or_expired_are_told_and_change_nothing() {
     let whole = tokens(EXPIRES_AT);
     for (credentials, told) in [
-        (None, "cannot read the credentials of Claude Code in "),
-        (Some("{"), "holds no tokens of a Claude subscription"),
+        (None, "Claude Code is not signed in here: there is no "),
+        (Some("{"), "is malformed: it is no JSON"),
+        (Some(r#"{"mcpOAuth":{}}"#), "holds no tokens of a Claude subscription"),
         (
             Some(r#"{"claudeAiOauth":{"accessToken":"access-7919"}}"#),
-            "holds no tokens of a Claude subscription",
+            "is malformed: its claudeAiOauth has no expiresAt",
         ),
-        (Some(&whole.replace("refresh-7919", "")), "holds no tokens of a Claude subscription"),
+        (Some(&whole.replace("access-7919", "")), "is malformed: its claudeAiOauth has no accessToken"),
         (Some(&whole.replace("4102444800000", "9223372036854775807")), "says no time at which"),
         (Some(&tokens(1_700_000_000_000)), "has expired, on 2023-11-14T22:13:20Z"),
     ] {
@@ -175,6 +192,9 @@ fn tokens_that_are_missing_malformed_or_expired_are_told_and_change_nothing() {
         assert!(said.contains(told) && said.contains("\nhint: ") && !said.contains("7919"), "{said}");
         assert!(!home.path().join("factory.env").exists());
     }
+    let expired = tokens(1_700_000_000_000).replace("refresh-7919", "");
+    let said = stderr(&imported(&tempfile::tempdir().unwrap(), Some(&expired))).to_owned();
+    assert!(said.contains("hint: there is nothing to renew it with"), "{said}");
     let output = run("acf", &["import-claude-credentials"]);
     assert!(
         stderr(&output).contains("hint: name it: acf import-claude-credentials --env-file"),

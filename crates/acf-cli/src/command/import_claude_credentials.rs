@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use acf_worker::config::env_file;
 use anyhow::Context as _;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::args::ImportArgs;
 use crate::context::Context;
@@ -20,20 +20,17 @@ use crate::ui::{Out, say};
 const CREDENTIALS: &str = ".claude/.credentials.json";
 const NAME_FILE: &str = "name it: acf import-claude-credentials --env-file .env.factory";
 const SIGN_IN: &str = "run `claude` and sign in, or name the file with --from";
+const SIGN_IN_ANEW: &str =
+    "run `claude`, /logout and /login, which writes it anew, or name another file with --from";
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Credentials {
-    claude_ai_oauth: Tokens,
-}
+/// The part of the file that a subscription has.
+const SUBSCRIPTION: &str = "claudeAiOauth";
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Tokens {
     access_token: String,
-    refresh_token: String,
+    /// Without it the access token cannot be renewed.
+    refresh_token: Option<String>,
     expires_at: i64,
-    #[serde(default)]
     subscription_type: Option<String>,
 }
 
@@ -58,7 +55,11 @@ pub fn run(
         .hint(SIGN_IN)?;
     if expires_at <= Timestamp::now() {
         let expired = anyhow::anyhow!("the access token in {} has expired, on {expires_at}", from.display());
-        return Err(expired).hint("run `claude` once, which renews it, and import it again");
+        let hint = match tokens.refresh_token {
+            Some(_) => "run `claude` once, which renews it, and import it again",
+            None => "there is nothing to renew it with: run `claude`, sign in again, and import it again",
+        };
+        return Err(expired).hint(hint);
     }
     let found = match fs::read_to_string(&into) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -77,14 +78,22 @@ pub fn run(
         &found,
         &[
             ("CLAUDE_ACCESS_TOKEN", &tokens.access_token),
-            ("CLAUDE_REFRESH_TOKEN", &tokens.refresh_token),
+            // Empty where there is none: one of an earlier login would renew another account's.
+            ("CLAUDE_REFRESH_TOKEN", tokens.refresh_token.as_deref().unwrap_or_default()),
             ("CLAUDE_TOKEN_EXPIRES_AT", &tokens.expires_at.to_string()),
             ("CLAUDE_SUBSCRIPTION_TYPE", tokens.subscription_type.as_deref().unwrap_or_default()),
         ],
     );
     replace(&into, &text).with_context(|| format!("cannot write {}", into.display()))?;
     out.line(format!("{} holds the tokens of a Claude subscription now", into.display()))?;
-    say(format!("the access token expires on {expires_at}; a worker's claude renews it"));
+    say(match tokens.refresh_token {
+        Some(_) => format!("the access token expires on {expires_at}; a worker's claude renews it"),
+        None => format!(
+            "warning: {} has no refresh token: the access token ends on {expires_at} and cannot be renewed; a token of \
+             long life, by `claude setup-token`, belongs into CLAUDE_CODE_OAUTH_TOKEN",
+            from.display()
+        ),
+    });
     Ok(Exit::Done)
 }
 
@@ -131,17 +140,37 @@ fn source(args: &ImportArgs, environment: &BTreeMap<String, String>) -> Option<P
 }
 
 fn read(from: &Path) -> anyhow::Result<Tokens> {
-    let text = fs::read_to_string(from)
-        .with_context(|| format!("cannot read the credentials of Claude Code in {}", from.display()))
-        .hint(SIGN_IN)?;
-    let credentials: Option<Credentials> = serde_json::from_str(&text).ok();
-    let tokens = credentials.map(|credentials| credentials.claude_ai_oauth);
-    let is_whole = |tokens: &Tokens| !tokens.access_token.is_empty() && !tokens.refresh_token.is_empty();
+    let shown = from.display();
+    let text = match fs::read_to_string(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(anyhow::anyhow!("Claude Code is not signed in here: there is no {shown}"))
+                .hint(SIGN_IN);
+        }
+        read => read
+            .with_context(|| format!("cannot read the credentials of Claude Code in {shown}"))
+            .hint("make it readable for this user, or name another file with --from")?,
+    };
     // What the parser would say could quote the tokens.
-    tokens
-        .filter(is_whole)
-        .ok_or_else(|| anyhow::anyhow!("{} holds no tokens of a Claude subscription", from.display()))
-        .hint(SIGN_IN)
+    let Ok(credentials) = serde_json::from_str::<Value>(&text) else {
+        return Err(anyhow::anyhow!("{shown} is malformed: it is no JSON")).hint(SIGN_IN_ANEW);
+    };
+    let Some(tokens) = credentials.get(SUBSCRIPTION) else {
+        let other =
+            anyhow::anyhow!("{shown} holds no tokens of a Claude subscription: it has no {SUBSCRIPTION}");
+        return Err(other).hint(SIGN_IN);
+    };
+    let text = |name: &str| tokens.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let malformed = |what: &str| anyhow::anyhow!("{shown} is malformed: its {SUBSCRIPTION} has no {what}");
+    Ok(Tokens {
+        access_token: text("accessToken").ok_or_else(|| malformed("accessToken")).hint(SIGN_IN_ANEW)?,
+        refresh_token: text("refreshToken"),
+        expires_at: tokens
+            .get("expiresAt")
+            .and_then(Value::as_i64)
+            .ok_or_else(|| malformed("expiresAt, the time at which the access token expires"))
+            .hint(SIGN_IN_ANEW)?,
+        subscription_type: text("subscriptionType"),
+    })
 }
 
 /// Replaces the file as a whole; only its owner may read it.
