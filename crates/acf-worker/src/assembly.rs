@@ -40,13 +40,12 @@ use crate::git::remote::{Credentials, Remote};
 use crate::git::todo_file::RepositoryFile;
 use crate::held_directory::remove_abandoned;
 use crate::masked::Masked;
+use crate::prices::PricesError;
 use crate::process::{self, End, Guard, GuardedCommand, Limits, Place};
 use crate::start::patiently;
 use crate::workbench::GitWorkbench;
 use crate::worker::{Hosting, Life, Orders, Patrol, PullRequests, Surroundings, Worker, WorkerError};
 
-/// The prices that acf knows.
-const PRICES: &str = include_str!("../data/prices.toml");
 /// Where renewed files of agents are kept, below the work directory.
 const RENEWALS: &str = "renewed";
 /// How long an agent's preparation may take.
@@ -214,11 +213,12 @@ fn open_agents(
 
 /// Reads acf's own table of prices, and the operator's over it.
 fn open_prices(allowance: &Allowance) -> Result<Prices, StartError> {
-    let own = Prices::parse(PRICES)?;
-    let Some(path) = &allowance.prices_file else { return Ok(own) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| StartError::Machine { attempt: "cannot read AGENT_PRICES_FILE", cause })?;
-    Ok(own.overridden_by(Prices::parse(&text)?))
+    crate::prices::known(allowance.prices_file.as_deref()).map_err(|error| match error {
+        PricesError::Unreadable(cause) => {
+            StartError::Machine { attempt: "cannot read AGENT_PRICES_FILE", cause }
+        }
+        PricesError::Invalid(invalid) => invalid.into(),
+    })
 }
 
 fn make_agent(
@@ -508,6 +508,7 @@ pub async fn assemble(
         // The rest of the grace is for saving the work and telling the tracker.
         grace: settings.worker.stop_grace / 3,
         mask: settings.mask.clone(),
+        budgets: settings.budgets(),
         observer: observer.clone(),
         renewals: user.is_some().then(|| Renewals::at(repository_settings.work_dir.join(RENEWALS))),
         versions: Vec::new(),
@@ -561,24 +562,5 @@ impl ReadyWorker {
         tracing::info!(git_processes, git_pushes, "worker `{}` ends: {why}", self.worker.id());
         self.observer.note(acf_core::progress::What::Stopped { why, git_processes, git_pushes });
         life
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_price_that_acf_knows_says_where_it_is_published() {
-        let prices = Prices::parse(PRICES).unwrap();
-        assert!(prices.iter().count() > 20);
-        for (model, price) in prices.iter() {
-            assert!(price.source.starts_with("https://"), "{model}");
-            assert!(price.read.year() >= 2026, "{model}");
-            let cached = price.cached_input.unwrap();
-            assert!(0.0 < cached && cached < price.input && price.input < price.output, "{model}");
-        }
-        let usage = Usage { input_tokens: 1_000_000, output_tokens: 1_000_000, ..Usage::default() };
-        assert_eq!(prices.estimate("gpt-5-codex", &usage), Some(11.25));
     }
 }

@@ -20,6 +20,7 @@ pub mod held_directory;
 pub mod log;
 mod masked;
 mod plain_file;
+mod prices;
 pub mod process;
 pub mod prompt;
 pub mod signals;

@@ -74,6 +74,8 @@ pub struct GitWorkbench {
     pub grace: Duration,
     /// Keeps secrets out of what agents are told and what is recorded of them.
     pub mask: Mask,
+    /// The variables that bound what is spent, of those that are set.
+    pub budgets: Vec<&'static str>,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
 }

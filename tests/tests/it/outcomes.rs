@@ -361,11 +361,15 @@ mod costs {
     #[test]
     fn that_nobody_knows_are_not_invented() {
         let factory = told(&[&["@model unheard-of", "@usage 10 5", "@write a.txt A"]]);
+        let factory = factory.with("AGENT_BUDGET_USD", "2");
         let (usage, shown, said) = cost(&factory);
         assert_eq!(usage["cost_usd"], Value::Null);
         assert_says(&shown, &["10 in, 5 out · cost not known"]);
         assert_eq!(usage["cost_is_incomplete"], true);
-        assert_says(&said.stderr, &["model unheard-of has no price"]);
+        assert_says(
+            &said.stderr,
+            &["not known, and AGENT_BUDGET_USD cannot count it: model unheard-of has no price"],
+        );
         assert_says(&factory.acf(&["runs", "--by", "issue"]).done().stdout, &["TODO-1", "not known"]);
     }
 

@@ -8,13 +8,14 @@ use super::child_environment::is_acted_by;
 use super::reader::Reader;
 use super::sources::Found;
 use super::variables::{
-    AGENT, AGENT_BUDGET_USD, AGENT_COMMAND, AGENT_ENV, AGENT_MODEL, AGENTS, ANTHROPIC_API_KEY,
-    CLAUDE_ACCESS_TOKEN, CLAUDE_CODE_OAUTH_TOKEN, CLAUDE_MODEL, CLAUDE_REFRESH_TOKEN,
+    AGENT, AGENT_BUDGET_USD, AGENT_COMMAND, AGENT_ENV, AGENT_MODEL, AGENT_PRICES_FILE, AGENTS,
+    ANTHROPIC_API_KEY, CLAUDE_ACCESS_TOKEN, CLAUDE_CODE_OAUTH_TOKEN, CLAUDE_MODEL, CLAUDE_REFRESH_TOKEN,
     CLAUDE_SUBSCRIPTION_TYPE, CLAUDE_TOKEN_EXPIRES_AT, CODEX_API_KEY, CODEX_MODEL, COPILOT_GITHUB_TOKEN,
     COPILOT_MODEL, COPILOT_PROVIDER_API_KEY, FACTORY_BUDGET_USD_PER_DAY, GEMINI_API_KEY, GEMINI_MODEL,
     GH_TOKEN, OPENAI_API_KEY, OPENCODE_MODEL, OPENROUTER_API_KEY, Variable,
 };
 use crate::agent::{Access, Subscription};
+use crate::prices;
 
 /// Which agent does the work.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,18 +153,19 @@ fn warn_of_own(reader: &mut Reader<'_>) {
     }
 }
 
-/// Warns of budgets that cannot hold: codex does not tell its model, by which its tokens are priced.
+/// Warns of budgets that cannot hold, as nobody will know what the agents cost.
 fn warn_of_unknown_costs(reader: &mut Reader<'_>, choices: &[AgentChoice]) {
-    let is_nameless =
-        |choice: &AgentChoice| matches!(choice, AgentChoice::Codex(access) if access.model.is_none());
     let budgets = [&AGENT_BUDGET_USD, &FACTORY_BUDGET_USD_PER_DAY];
-    if let (true, Some(budget)) =
-        (choices.iter().any(is_nameless), budgets.into_iter().find(|budget| reader.found(budget).is_some()))
-    {
-        let budget = budget.name;
-        reader.warn(format!(
-            "{budget} bounds nothing that codex does: it does not tell its model, so its cost is not known; set CODEX_MODEL"
-        ));
+    let set: Vec<_> = budgets.into_iter().filter(|budget| reader.found(budget).is_some()).collect();
+    let budgets = match &set[..] {
+        [] => return,
+        [one] => format!("{} bounds", one.name),
+        _ => set.iter().map(|budget| budget.name).collect::<Vec<_>>().join(" and ") + " bound",
+    };
+    // A table that cannot be used is told of by whoever is to use it.
+    let Ok(prices) = prices::known(reader.path(&AGENT_PRICES_FILE).as_deref()) else { return };
+    for why in choices.iter().filter_map(|choice| prices::why_unknown(choice, &prices)) {
+        reader.warn(format!("{budgets} nothing that {why}"));
     }
 }
 

@@ -194,6 +194,15 @@ pub fn check(layers: &Layers) -> Result<(), Problems> {
     }
 }
 
+impl Settings {
+    /// Returns the variables that bound what is spent, of those that are set.
+    #[must_use]
+    pub fn budgets(&self) -> Vec<&'static str> {
+        let run = self.allowance.limits.budget_usd.map(|_| AGENT_BUDGET_USD.name);
+        run.into_iter().chain(self.daily_budget_usd.map(|_| FACTORY_BUDGET_USD_PER_DAY.name)).collect()
+    }
+}
+
 /// Reads what an agent needs without a worker: no tracker, no repository.
 ///
 /// # Errors

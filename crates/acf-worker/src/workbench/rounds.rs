@@ -171,9 +171,13 @@ impl GitBench {
             part.model = report.model.or(part.model.take());
             if report.usage.cost_is_unknown() && report.usage.has_tokens() {
                 let model = part.model.as_deref().unwrap_or("not named by the agent");
+                let budgets = match self.with.budgets.join(" and ") {
+                    none if none.is_empty() => none,
+                    budgets => format!(", and {budgets} cannot count it"),
+                };
                 tracing::warn!(
                     issue.key = %self.job.issue.key, model,
-                    "what this cost is not known: model {model} has no price; AGENT_PRICES_FILE can give it one"
+                    "what this cost is not known{budgets}: model {model} has no price; AGENT_PRICES_FILE can give it one"
                 );
             }
         }

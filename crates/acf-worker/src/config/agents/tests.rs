@@ -106,6 +106,13 @@ fn a_budget_that_cannot_hold_is_warned_of() {
     let codex = ("AGENT", "claude,codex");
     assert_eq!(warnings(&[codex, ("AGENT_BUDGET_USD", "2")]), [told("AGENT_BUDGET_USD")]);
     assert_eq!(warnings(&[codex, ("FACTORY_BUDGET_USD_PER_DAY", "9")]), [told("FACTORY_BUDGET_USD_PER_DAY")]);
+    let both = [("AGENT_BUDGET_USD", "2"), ("FACTORY_BUDGET_USD_PER_DAY", "9")];
+    let gemini = [("AGENT", "gemini"), ("GEMINI_MODEL", "gemini-unheard-of")];
+    assert_eq!(
+        warnings(&[both, gemini].concat()),
+        ["AGENT_BUDGET_USD and FACTORY_BUDGET_USD_PER_DAY bound nothing that gemini does: its model \
+          gemini-unheard-of has no price, AGENT_PRICES_FILE can give it one"]
+    );
     let named = [codex, ("AGENT_BUDGET_USD", "2"), ("CODEX_MODEL", "gpt-5-codex")];
     assert_eq!((warnings(&[codex]), warnings(&named)), (vec![], vec![]));
 }
