@@ -27,6 +27,7 @@ pub(super) fn router(site: Arc<Site>) -> Router {
     Router::new()
         .route("/rest/api/3/myself", get(myself))
         .route("/rest/api/3/project/{key}/statuses", get(statuses))
+        .route("/rest/api/3/mypermissions", get(permissions))
         .route("/rest/api/3/user/assignable/search", get(assignable))
         .route("/rest/api/3/search/jql", post(search))
         .route("/rest/api/3/comment/list", post(comment_list))
@@ -109,6 +110,20 @@ async fn statuses(From(site): Shared, Path(key): Path<String>) -> Response {
     Json(site.lock().type_statuses()).into_response()
 }
 
+async fn permissions(From(site): Shared, Query(query): Parameters) -> Response {
+    if query.get("projectKey").is_none_or(|key| key != super::site::PROJECT) {
+        return refused(404, &["No project could be found with that key."], &json!({}));
+    }
+    let asked = query.get("permissions").map(String::as_str).unwrap_or_default();
+    let state = site.lock();
+    let permission = |key: &str| {
+        let have = !state.forbidden.contains(key);
+        (key.to_owned(), json!({ "id": "1", "key": key, "type": "PROJECT", "havePermission": have }))
+    };
+    let permissions: serde_json::Map<_, _> = asked.split(',').map(permission).collect();
+    Json(json!({ "permissions": permissions })).into_response()
+}
+
 async fn assignable(From(site): Shared, Query(query): Parameters) -> Json<Value> {
     let account = query.get("accountId").cloned().unwrap_or_default();
     let found = site.lock().assignable.contains(&account);
@@ -155,6 +170,10 @@ async fn read(From(site): Shared, Path(key): Path<String>, Query(query): Paramet
 
 async fn edit(From(site): Shared, Path(key): Path<String>, Json(body): Json<Value>) -> Response {
     let operations = body["update"]["labels"].as_array().cloned().unwrap_or_default();
+    if site.lock().hides_labels {
+        let says = "Field 'labels' cannot be set. It is not on the appropriate screen, or unknown.";
+        return refused(400, &[], &json!({ "labels": says }));
+    }
     let is_spaced = |operation: &Value| operation["add"].as_str().is_some_and(|label| label.contains(' '));
     if operations.iter().any(is_spaced) {
         return refused(400, &[], &json!({ "labels": "The label can't contain spaces." }));

@@ -81,6 +81,10 @@ pub(super) struct State {
     detours: Vec<(String, Fields)>,
     pub(super) assignable: BTreeSet<String>,
     pub(super) scopes: BTreeSet<String>,
+    /// The permissions that the account lacks in the project, as the API names them.
+    pub(super) forbidden: BTreeSet<String>,
+    /// Whether the field for labels is missing on the screen by which issues are edited.
+    pub(super) hides_labels: bool,
     pub(super) token: String,
     /// Whether those who fail to log in are served as nobody, as some of Jira's calls do.
     pub(super) serves_nobody: bool,
@@ -106,6 +110,8 @@ impl Site {
             detours: Vec::new(),
             assignable: texts(&[ACCOUNT, OTHER_ACCOUNT]).into_iter().collect(),
             scopes: texts(&["read:jira-work", "write:jira-work", "read:jira-user"]).into_iter().collect(),
+            forbidden: BTreeSet::new(),
+            hides_labels: false,
             token: TOKEN.to_owned(),
             serves_nobody: false,
             lag: 0,
@@ -199,6 +205,16 @@ impl Site {
     /// Makes an account one that cannot be assigned.
     pub fn forbid_assigning(&self, account: &str) {
         self.lock().assignable.remove(account);
+    }
+
+    /// Takes a permission from the account, for every issue: `ADD_COMMENTS`.
+    pub fn forbid(&self, permission: &str) {
+        self.lock().forbidden.insert(permission.to_owned());
+    }
+
+    /// Takes the field for labels off the screen by which issues are edited.
+    pub fn hide_labels(&self) {
+        self.lock().hides_labels = true;
     }
 
     /// Takes a scope from the token.

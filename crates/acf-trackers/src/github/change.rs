@@ -120,7 +120,7 @@ impl GitHub {
             Ok(changed) => Ok(changed),
             Err(error) => {
                 let key = format!("#{number}").parse().expect("a number makes a key");
-                Err(self.meaning_for_issue(&key, error).await)
+                Err(self.meaning_of_change(&key, error).await)
             }
         }
     }

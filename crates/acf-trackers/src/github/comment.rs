@@ -57,7 +57,7 @@ impl GitHub {
 
     async fn meaning_of_comment(&self, number: u64, error: HttpError) -> TrackerError {
         let key = format!("#{number}").parse().expect("a number makes a key");
-        self.meaning_for_issue(&key, error).await
+        self.meaning_of_change(&key, error).await
     }
 }
 

@@ -28,17 +28,28 @@ impl GitHub {
         }
     }
 
-    /// Gives an error of a call about an issue its meaning.
+    /// Gives an error of a change of an issue its meaning. Where GitHub refuses it for no right that the token
+    /// lacks, that is the issue's own: it is locked, say, or its author has blocked the account.
+    pub(super) async fn meaning_of_change(&self, key: &IssueKey, error: HttpError) -> TrackerError {
+        match error.refusal() {
+            Some(refusal) if is_locked(refusal) => {
+                TrackerError::Impossible(format!("the conversation of {key} is locked ({error})"))
+            }
+            Some(refusal) if is_of_the_issue(refusal) => TrackerError::Impossible(format!(
+                "GitHub does not let the token's owner change {key}: the account may need the role Write in {} ({error})",
+                self.repository
+            )),
+            _ => self.meaning_for_issue(key, error).await,
+        }
+    }
+
+    /// Gives an error of reading an issue its meaning.
     pub(super) async fn meaning_for_issue(&self, key: &IssueKey, error: HttpError) -> TrackerError {
         let gone = match &*error.trouble {
             Trouble::Refused(refusal)
                 if matches!(refusal.status, 404 | 410) && missing_right(refusal).is_none() =>
             {
                 format!("{key} in {}", self.repository)
-            }
-            // Whatever the token may, this issue takes no comments of it, and others do.
-            Trouble::Refused(refusal) if is_locked(refusal) => {
-                return TrackerError::Impossible(format!("the conversation of {key} is locked ({error})"));
             }
             // GitHub answers the same when the issue or when the whole repository is elsewhere by now.
             Trouble::Redirected { location, .. } => match self.client.send(&self.repository.get([])).await {
@@ -70,6 +81,13 @@ fn missing_right(refusal: &Refusal) -> Option<String> {
     let suffices = scopes(own).iter().any(|scope| scopes(accepted).contains(scope));
     let own = if own.trim().is_empty() { "none" } else { own };
     (!suffices).then(|| format!("the token lacks a scope: it takes one of `{accepted}`, and it has: {own}"))
+}
+
+/// Tells whether a refused change says nothing of the token: it has the rights, and its single sign-on is not what
+/// is missing, of which GitHub tells in a header
+/// (<https://docs.github.com/en/rest/authentication/authenticating-to-the-rest-api>).
+fn is_of_the_issue(refusal: &Refusal) -> bool {
+    refusal.status == 403 && missing_right(refusal).is_none() && refusal.header("x-github-sso").is_none()
 }
 
 /// Tells whether a conversation is locked: GitHub answers "Unable to create comment because issue is locked."
@@ -120,6 +138,12 @@ mod tests {
         let locked =
             Refusal { message: "Unable to create comment because issue is locked.".into(), ..fine_grained };
         assert_eq!((missing_right(&locked), is_locked(&locked)), (None, true));
+        let refused = |headers: &[_]| {
+            is_of_the_issue(&Refusal { message: "Forbidden".into(), ..refusal(403, headers) })
+        };
+        assert!(refused(&[]) && refused(&[("x-accepted-github-permissions", "issues=write")]));
+        assert!(!refused(&[("x-github-sso", "required; url=https://github.com/orgs/acme/sso")]));
+        assert!(!refused(&[accepted, ("x-oauth-scopes", "")]));
         assert_eq!(says(422, &[accepted, ("x-oauth-scopes", "")]), None);
     }
 }

@@ -54,6 +54,18 @@ pub(super) struct Account {
     pub(super) account_id: String,
 }
 
+/// What the account may do in a project, by Jira's name for each permission.
+#[derive(Debug, Deserialize)]
+pub(super) struct Permissions {
+    pub(super) permissions: BTreeMap<String, Permission>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Permission {
+    #[serde(rename = "havePermission")]
+    pub(super) have: bool,
+}
+
 #[derive(Debug, Deserialize)]
 struct IssueType {
     id: String,

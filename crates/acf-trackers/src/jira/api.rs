@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::adf::from_markdown;
 use super::answers::{
-    Account, Comment, CommentList, CommentPage, FIELDS, RawIssue, Said, SearchPage, Transition, Transitions,
-    TypeStatuses, Unreadable,
+    Account, Comment, CommentList, CommentPage, FIELDS, Permissions, RawIssue, Said, SearchPage, Transition,
+    Transitions, TypeStatuses, Unreadable,
 };
 use super::trouble::{self, Doing};
 use crate::http::{Client, HttpError, Request};
@@ -18,6 +18,14 @@ const PAGE: u32 = 100;
 const MOST_COMMENT_PAGES: u64 = 60;
 /// The longest text that is said, in characters: Jira refuses comments of more than 32,767.
 const LONGEST_COMMENT: usize = 30_000;
+/// The permissions that acf needs in the project: what Jira calls each in its API, and what people read.
+const PERMISSIONS: [(&str, &str); 5] = [
+    ("BROWSE_PROJECTS", "Browse Projects"),
+    ("ASSIGN_ISSUES", "Assign Issues"),
+    ("TRANSITION_ISSUES", "Transition Issues"),
+    ("ADD_COMMENTS", "Add Comments"),
+    ("EDIT_ISSUES", "Edit Issues"),
+];
 
 pub(super) struct Api {
     pub(super) http: Client,
@@ -41,6 +49,22 @@ impl Api {
         })?;
         trouble::refuse_anonymous(&answer)?;
         Ok(answer.json()?)
+    }
+
+    /// Returns which of the permissions that acf needs the account has for no issue of the project. One that it
+    /// has may still be missing for some issues: that is told when such an issue is changed.
+    pub(super) async fn missing_permissions(&self, project: &str) -> Result<Vec<&'static str>, TrackerError> {
+        let keys: Vec<_> = PERMISSIONS.iter().map(|(key, _)| *key).collect();
+        let request =
+            get(&["mypermissions"]).query("projectKey", project).query("permissions", keys.join(","));
+        let answer = self.http.send(&request).await;
+        let answer = answer.map_err(|error| match error.refused_with() {
+            Some(404) => trouble::no_project(project),
+            _ => trouble::meaning(error, Doing::ReadingProject),
+        })?;
+        let Permissions { permissions } = answer.json()?;
+        let is_missing = |key: &str| permissions.get(key).is_some_and(|permission| !permission.have);
+        Ok(PERMISSIONS.iter().filter(|(key, _)| is_missing(key)).map(|(_, name)| *name).collect())
     }
 
     /// Tells whether issues of the project can be assigned to the account.
@@ -154,7 +178,10 @@ impl Api {
         let operations: Vec<Value> = adding.chain(removing).collect();
         let request = Request::put(path(&["issue", issue.key.as_str()]));
         let sent = self.change(request.json(json!({ "update": { "labels": operations } }))).await;
-        sent.map_err(|error| gone(error, issue, Doing::Labelling))
+        sent.map_err(|error| match error.refused_with() {
+            Some(400) => trouble::of_labels(error),
+            _ => gone(error, issue, Doing::Labelling),
+        })
     }
 
     /// Tells whether the issue has a comment with that marker.

@@ -186,10 +186,14 @@ impl Tracker for Jira {
     }
 
     /// Returns the account that issues are taken for, after making sure of all that can be made sure of:
-    /// the credentials, the project, and that its issues can be assigned to the account.
+    /// the credentials, the project, the permissions that the account needs there, and that its issues can be assigned to the account.
     async fn whoami(&self) -> Result<String, TrackerError> {
         self.api.myself().await?;
         self.workflow().await?;
+        let missing = self.api.missing_permissions(&self.project).await?;
+        if !missing.is_empty() {
+            return Err(trouble::lacks_permissions(&missing, &self.project));
+        }
         if !self.api.is_assignable(&self.project, &self.account_id).await? {
             let cause = "Jira does not list it among those who can be assigned";
             return Err(trouble::not_assignable(&self.account_id, cause));

@@ -24,7 +24,7 @@ impl Doing {
             Self::ReadingProject => "read the project",
             Self::Searching => "search for issues",
             Self::Reading => "read issues",
-            Self::Commenting => "comment",
+            Self::Commenting => "comment on issues",
             Self::Moving => "move issues",
             Self::Assigning => "assign issues",
             Self::Labelling => "label issues",
@@ -41,6 +41,12 @@ impl Doing {
         }
     }
 
+    /// Tells whether the call writes to one issue. What is refused there says nothing of any other issue: a
+    /// workflow, a security level or a field may hold back this one alone.
+    fn writes_to_an_issue(self) -> bool {
+        matches!(self, Self::Commenting | Self::Moving | Self::Assigning | Self::Labelling)
+    }
+
     /// The permission that the account needs in the project.
     fn permission(self) -> &'static str {
         match self {
@@ -53,7 +59,9 @@ impl Doing {
     }
 }
 
-/// Makes a tracker's error of a call that failed. What a 404 means, and a 400, is for the caller to say
+/// Makes a tracker's error of a call that failed. Credentials that are not accepted, and a scope that the token
+/// lacks, are [`TrackerError::Unauthorized`] wherever they show; any other 403 is so only where the call is not
+/// about one issue. What a 404 means, and a 400, is for the caller to say
 /// before, where it knows more.
 pub(super) fn meaning(error: HttpError, doing: Doing) -> TrackerError {
     let Some(refusal) = error.refusal() else { return error.into() };
@@ -67,6 +75,12 @@ pub(super) fn meaning(error: HttpError, doing: Doing) -> TrackerError {
         403 if denied_login(refusal.header(LOGIN_HEADER)) => {
             TrackerError::Unauthorized(format!("{BAD_CREDENTIALS} ({error})"))
         }
+        403 if doing.writes_to_an_issue() => TrackerError::Impossible(format!(
+            "Jira does not let the account {attempt} here: for this issue it lacks the permission {}, or the token \
+             lacks the scope {} ({error})",
+            doing.permission(),
+            doing.scope()
+        )),
         403 => TrackerError::Unauthorized(format!(
             "Jira does not let the account {attempt}: it lacks the permission {}, or the token the scope {} ({error})",
             doing.permission(),
@@ -102,6 +116,30 @@ pub(super) fn of_assignment(error: HttpError, account: Option<&str>) -> TrackerE
         (Some(400), Some(account)) => not_assignable(account, &error.to_string()),
         _ => meaning(error, Doing::Assigning),
     }
+}
+
+/// Makes an error of labels that were refused. Jira sets a field only where it is on the screen for editing:
+/// "Field 'labels' cannot be set. It is not on the appropriate screen, or unknown."
+pub(super) fn of_labels(error: HttpError) -> TrackerError {
+    let is_hidden = error
+        .refusal()
+        .is_some_and(|refusal| refusal.message.contains("labels") && refusal.message.contains("screen"));
+    if is_hidden {
+        return TrackerError::Impossible(format!(
+            "the field Labels is not on the screen by which issues of that type are edited; put it there ({error})"
+        ));
+    }
+    meaning(error, Doing::Labelling)
+}
+
+/// Makes an error of permissions that the account has for no issue of the project.
+pub(super) fn lacks_permissions(missing: &[&str], project: &str) -> TrackerError {
+    let word = if missing.len() == 1 { "permission" } else { "permissions" };
+    TrackerError::Unauthorized(format!(
+        "the account lacks the {word} {} in the project `{project}`: give it a role there that has what docs/jira.md \
+         lists",
+        missing.join(", ")
+    ))
 }
 
 pub(super) fn not_assignable(account: &str, cause: &str) -> TrackerError {

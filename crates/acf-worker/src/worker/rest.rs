@@ -118,13 +118,15 @@ impl Fatigue {
     }
 }
 
-/// Tells whether a failure may be the machine's or the agent's own, and so befall issue after issue.
+/// Tells whether a failure may be the machine's, the agent's or the tracker account's own, and so befall issue
+/// after issue.
 fn is_breakage(failure: &Failure) -> bool {
     matches!(
         failure.kind,
         FailureKind::AgentCrashed
             | FailureKind::AgentStalled
             | FailureKind::AgentTimedOut
+            | FailureKind::TrackerRefused
             | FailureKind::Internal
     )
 }
@@ -479,8 +481,8 @@ mod tests {
 
     #[test]
     fn a_worker_whose_runs_break_one_after_the_other_does_not_try_them_all() {
-        use FailureKind::{AgentCrashed, AgentStalled, AgentTimedOut, Internal};
-        for kind in [AgentCrashed, AgentStalled, AgentTimedOut, Internal] {
+        use FailureKind::{AgentCrashed, AgentStalled, AgentTimedOut, Internal, TrackerRefused};
+        for kind in [AgentCrashed, AgentStalled, AgentTimedOut, TrackerRefused, Internal] {
             let fatigue = Fatigue::default();
             let broke = |issue, now| fatigue.note(&broken(issue, kind), at(now));
             (0..9).for_each(|_| broke(1, 0));

@@ -43,7 +43,7 @@ async fn a_finished_issue_takes_few_calls() {
     let again = ["GET /issue/ACF-1", "GET /issue/ACF-1/comment"];
     let (re_reads, others): (Vec<_>, Vec<_>) = calls.iter().partition(|call| again.contains(&call.as_str()));
     assert_eq!((others.len(), re_reads.len()), (5, 3));
-    assert_eq!(of_start.len(), 3);
+    assert_eq!(of_start.len(), 4);
     jira.site().read(key.as_str(), |issue| {
         assert_eq!((issue.status.as_str(), issue.comments.len()), ("Done", 1));
         assert_eq!(issue.assignee.as_deref(), Some(ACCOUNT));

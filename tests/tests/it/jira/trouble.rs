@@ -63,13 +63,12 @@ async fn a_scope_that_the_token_lacks_is_named() {
 }
 
 #[tokio::test]
-async fn a_permission_that_the_account_lacks_is_named() {
+async fn a_permission_that_the_account_lacks_for_an_issue_is_named_and_is_that_issues_own() {
     for (method, path, permission) in [
         (Method::POST, "/transitions", "Transition Issues"),
         (Method::PUT, "/assignee", "Assign Issues"),
         (Method::POST, "/comment", "Add Comments"),
         (Method::PUT, "/issue/ACF-1", "Edit Issues"),
-        (Method::GET, "/issue/ACF-1", "Browse Projects"),
     ] {
         let jira = FakeJira::with_all_statuses().await;
         let key = jira.site().add_to_do("one");
@@ -81,9 +80,41 @@ async fn a_permission_that_the_account_lacks_is_named() {
             "Edit Issues" => Change::AddLabel("x".to_owned()),
             _ => Change::Transition(Status::Done),
         };
-        let says = unauthorized(jira.tracker().apply(&key.into(), &[change]).await);
+        let says = impossible(jira.tracker().apply(&key.into(), &[change]).await);
+        assert!(says.contains(&format!("for this issue it lacks the permission {permission}")), "{says}");
+        assert!(says.contains("answered 403 Forbidden: Forbidden"), "Jira's own words: {says}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_where_no_issue_is_changed_is_the_credentials() {
+    for (method, path, permission) in
+        [(Method::GET, "/issue/ACF-1", "Browse Projects"), (Method::POST, "/search", "Browse Projects")]
+    {
+        let jira = FakeJira::with_all_statuses().await;
+        let key = jira.site().add_to_do("one");
+        jira.chassis().faults().add(Rule::on(method, path), Fault::status(403));
+        let tracker = jira.tracker();
+        let read = async { tracker.issue(&key.into()).await.and(tracker.list().await) };
+        let says = unauthorized(read.await);
         assert!(says.contains(&format!("lacks the permission {permission}")), "{says}");
     }
+    // A 403 that says so is about the credentials, whatever was called.
+    let jira = FakeJira::with_all_statuses().await;
+    let key = jira.site().add_to_do("one");
+    let denied = Fault::status(403).header("x-seraph-loginreason", "AUTHENTICATION_DENIED");
+    jira.chassis().faults().add(Rule::on(Method::POST, "/transitions"), denied);
+    assert!(unauthorized(jira.tracker().apply(&key.into(), &moved()).await).contains("JIRA_TOKEN is wrong"));
+}
+
+#[tokio::test]
+async fn permissions_that_the_account_lacks_in_the_project_are_told_before_work_begins() {
+    let jira = FakeJira::with_all_statuses().await;
+    jira.site().forbid("ADD_COMMENTS");
+    jira.site().forbid("TRANSITION_ISSUES");
+    let says = unauthorized(jira.tracker().whoami().await);
+    let wanted = "the account lacks the permissions Transition Issues, Add Comments in the project `ACF`: ";
+    assert!(says.starts_with(wanted), "{says}");
 }
 
 #[tokio::test]
