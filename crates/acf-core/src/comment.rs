@@ -44,51 +44,80 @@ pub fn marker(run: &RunId) -> String {
 
 /// Returns the changes that tell the tracker of a run's end.
 ///
-/// The issue is moved first: whether it can be is then known before anything is said. `max_attempts` is the
+/// The issue is moved and labelled first: whether it can be is then known before anything is said. `max_attempts` is the
 /// cap that the issue was tried under.
 #[must_use]
 pub fn report(record: &RunRecord, claim: &Claim, max_attempts: u32, leads: &Leads) -> Vec<Change> {
     let mut changes = moves(record, claim);
-    changes.extend(words(record, max_attempts, leads));
     if record.blocked {
         changes.push(Change::AddLabel(label::BLOCKED.into()));
     }
+    changes.extend(words(record, max_attempts, leads, true));
     changes
 }
 
-/// Returns the changes that tell of a run's end where the tracker does not move the issue on, for that
-/// reason. The label keeps workers from it until a person has moved it.
+/// What a tracker did not do to an issue at the end of its run, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// It does not put the issue where the run's end leads it. The label is to keep workers from it until a person
+    /// has moved it.
+    pub move_on: Option<String>,
+    /// It does not take the label that keeps workers from the issue.
+    pub label: Option<String>,
+}
+
+/// Returns the comment on a run's end that says what the tracker did not do along with it, if there is anything to
+/// be said.
 #[must_use]
-pub fn report_unmoved(
+pub fn report_in_part(
     record: &RunRecord,
     claim: &Claim,
     max_attempts: u32,
     leads: &Leads,
-    why: &str,
-) -> Vec<Change> {
-    let to = moves(record, claim).into_iter().find_map(|change| match change {
-        Change::Transition(to) => Some(format!(" to {to}")),
-        _ => None,
-    });
-    let unmoved = format!(
-        "acf could not move this issue{}: {why}; move it by hand. No worker takes it until the label {} is removed.",
-        to.unwrap_or_default(),
-        label::BLOCKED
-    );
-    let body = match words(record, max_attempts, leads) {
+    undone: &Undone,
+) -> Option<Change> {
+    let is_labelled = undone.label.is_none();
+    let said = words(record, max_attempts, leads, is_labelled);
+    let told = undone.told(record, claim);
+    if told.is_empty() {
+        return said;
+    }
+    let body = match said {
         Some(Change::Comment { body, .. }) => {
             let (headline, rest) = body.split_once("\n\n").unwrap_or((&body, ""));
-            format!("{headline} {unmoved}\n\n{rest}")
+            format!("{headline} {told}\n\n{rest}")
         }
-        _ => format!("acf stopped working on this, and what was done is kept. {unmoved}"),
+        _ => format!("acf stopped working on this, and what was done is kept. {told}"),
     };
     // This befell this very issue, whatever else befalls every run alike.
-    let said = Change::Comment { marker: Some(marker(&record.run)), body };
-    vec![said, Change::AddLabel(label::BLOCKED.into())]
+    Some(Change::Comment { marker: Some(marker(&record.run)), body })
+}
+
+impl Undone {
+    fn told(&self, record: &RunRecord, claim: &Claim) -> String {
+        let blocked = label::BLOCKED;
+        let mut sentences = Vec::new();
+        if let Some(why) = &self.move_on {
+            let to = moves(record, claim).into_iter().find_map(|change| match change {
+                Change::Transition(to) => Some(format!(" to {to}")),
+                _ => None,
+            });
+            let to = to.unwrap_or_default();
+            sentences.push(format!("acf could not move this issue{to}: {why}; move it by hand."));
+            if self.label.is_none() {
+                sentences.push(format!("No worker takes it until the label {blocked} is removed."));
+            }
+        }
+        if let Some(why) = &self.label {
+            sentences.push(format!("acf could not put the label {blocked} on this issue: {why}."));
+        }
+        sentences.join(" ")
+    }
 }
 
 /// Returns the changes that put an issue where its run's end leads it.
-fn moves(record: &RunRecord, claim: &Claim) -> Vec<Change> {
+#[must_use]
+pub fn moves(record: &RunRecord, claim: &Claim) -> Vec<Change> {
     match &record.outcome {
         Outcome::Landed { plan: Some(_), .. } => {
             vec![Change::Transition(Status::AwaitingPlanReview), Change::Unassign]
@@ -99,8 +128,9 @@ fn moves(record: &RunRecord, claim: &Claim) -> Vec<Change> {
     }
 }
 
-/// Returns the comment on a run's end, if there is anything to be said.
-fn words(record: &RunRecord, max_attempts: u32, leads: &Leads) -> Option<Change> {
+/// Returns the comment on a run's end, if there is anything to be said. An issue whose attempts are used up has
+/// the label that says so, unless the tracker does not take it.
+fn words(record: &RunRecord, max_attempts: u32, leads: &Leads, is_labelled: bool) -> Option<Change> {
     let mut of_whom = marker(&record.run);
     let body = match &record.outcome {
         Outcome::Landed { .. } => landed(record, leads),
@@ -109,7 +139,7 @@ fn words(record: &RunRecord, max_attempts: u32, leads: &Leads) -> Option<Change>
                 // It befalls every run alike: said once, however often it is met.
                 of_whom = format!("acf:{}", failure.kind.name());
             }
-            failed(record, failure, max_attempts)
+            failed(record, failure, max_attempts, is_labelled)
         }
         Outcome::Withdrawn { why } if !leads.is_said => withdrawn(record, why),
         Outcome::Withdrawn { .. } | Outcome::Interrupted => return None,
@@ -204,7 +234,7 @@ pub fn pull_request_updated(record: &RunRecord) -> String {
     )
 }
 
-fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
+fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32, is_labelled: bool) -> String {
     let attempt = record.receipt.attempt;
     let consequence = if failure.kind.is_fault_of_repository() {
         "That says nothing of this issue and does not count as an attempt; it will be tried again when the \
@@ -213,6 +243,8 @@ fn failed(record: &RunRecord, failure: &Failure, max_attempts: u32) -> String {
     } else if !failure.kind.counts() {
         "That does not count as an attempt; anything done so far is kept, and it will be tried again"
             .to_owned()
+    } else if record.blocked && !is_labelled {
+        format!("That was attempt {attempt} of {max_attempts}: no worker takes it for a day")
     } else if record.blocked {
         format!(
             "That was attempt {attempt} of {max_attempts}: remove the label acf-blocked to have it tried again"
@@ -380,18 +412,46 @@ mod tests {
         assert_eq!(told_with(withdrawn, &leads), "Unassign\nTransition(PlanApproved)\n");
     }
 
+    fn told_in_part(record: &RunRecord, undone: &Undone) -> String {
+        let said = report_in_part(record, &claim(), 3, &Leads::default(), undone);
+        let Some(Change::Comment { marker: Some(marker), body }) = said else { panic!("{said:?}") };
+        assert_eq!(marker, "acf:run:r1");
+        body.lines().next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn no_label_is_promised_that_the_tracker_did_not_take() {
+        let undone = Undone { move_on: None, label: Some("it has no field for labels".to_owned()) };
+        let failure = Failure::new(FailureKind::NoChange, "the agent changed nothing");
+        let failed = RunRecord { blocked: true, ..record(Outcome::Failed(failure), 5) };
+        assert_eq!(
+            told_in_part(&failed, &undone),
+            "acf gave this back: the agent changed nothing. That was attempt 0 of 3: no worker takes it for a day. acf \
+             could not put the label acf-blocked on this issue: it has no field for labels."
+        );
+        let undone = Undone { move_on: Some("no way there".to_owned()), ..undone };
+        assert_eq!(
+            told_in_part(&landed_record(5), &undone),
+            "acf implemented this in 4be19c2 on main. acf could not move this issue to Done: no way there; move it by \
+             hand. acf could not put the label acf-blocked on this issue: it has no field for labels."
+        );
+    }
+
+    #[test]
+    fn where_all_but_the_comment_is_done_the_comment_is_the_usual_one() {
+        let record = landed_record(5);
+        let usual = report(&record, &claim(), 3, &Leads::default()).pop();
+        assert_eq!(report_in_part(&record, &claim(), 3, &Leads::default(), &Undone::default()), usual);
+        let interrupted = self::record(Outcome::Interrupted, 5);
+        let said = report_in_part(&interrupted, &claim(), 3, &Leads::default(), &Undone::default());
+        assert_eq!(said, None);
+    }
+
     #[test]
     fn an_issue_that_cannot_be_moved_on_says_so_and_is_kept_from_workers() {
         let why = "no transition leads there";
-        let unmoved = |record: &RunRecord| {
-            let changes = report_unmoved(record, &claim(), 3, &Leads::default(), why);
-            let [Change::Comment { marker: Some(marker), body }, Change::AddLabel(label)] = &changes[..]
-            else {
-                panic!("{changes:?}")
-            };
-            assert_eq!((marker.as_str(), label.as_str()), ("acf:run:r1", "acf-blocked"));
-            body.lines().next().unwrap().to_owned()
-        };
+        let undone = Undone { move_on: Some(why.to_owned()), label: None };
+        let unmoved = |record: &RunRecord| told_in_part(record, &undone);
         let by_hand = "no transition leads there; move it by hand. No worker takes it until the label acf-blocked is \
                        removed.";
         assert_eq!(
@@ -475,7 +535,7 @@ mod tests {
         assert!(
             told.contains("That was attempt 2 of 3: remove the label acf-blocked to have it tried again.")
         );
-        assert!(told.ends_with("AddLabel(\"acf-blocked\")\n"), "{told}");
+        assert!(told.contains("AddLabel(\"acf-blocked\")\ncomment (acf:run:r1):\n"), "{told}");
     }
 
     #[test]

@@ -264,7 +264,7 @@ fn attempts(stage: Stage, rules: &Rules, history: &History, now: Timestamp) -> F
             if let Some(untold) = history.blocked_untold(stage).and_then(|record| record.untold.as_ref()) {
                 return Finding::no(
                     format!("every attempt failed; the next one in {wait_secs} s"),
-                    format!("let acf say so in the issue, which it could not: {untold}"),
+                    format!("let acf put the label acf-blocked on the issue, which it could not: {untold}"),
                 );
             }
             let why = history.last_ended(stage).map_or_else(String::new, why_it_waits);
@@ -498,8 +498,8 @@ mod tests {
         let untold = Some("comments are off".to_owned());
         assert_eq!(
             waits(RunRecord { blocked: true, untold, ..failed(200) }),
-            "every attempt failed; the next one in 86399 s → let acf say so in the issue, which it could not: \
-             comments are off"
+            "every attempt failed; the next one in 86399 s → let acf put the label acf-blocked on the issue, \
+             which it could not: comments are off"
         );
     }
 

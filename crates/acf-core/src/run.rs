@@ -14,8 +14,8 @@ use crate::receipt::Receipt;
 pub const FIRST_BACKOFF: Duration = Duration::from_secs(10);
 /// The longest wait between two attempts.
 pub const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
-/// How long an issue is left alone whose attempts are used up and whose tracker takes neither a comment nor
-/// the label: nobody was told, so nobody can lift that block, and it ends by itself.
+/// How long an issue is left alone whose attempts are used up and whose tracker does not take the label: there is
+/// nothing for a person to lift that block by, and it ends by itself.
 pub const UNTOLD_BLOCK: Duration = Duration::from_secs(24 * 60 * 60);
 
 macro_rules! text_id {
@@ -263,10 +263,12 @@ pub struct RunRecord {
     pub outcome: Outcome,
     /// What was shown for it.
     pub receipt: Receipt,
-    /// Whether this failure used up the attempts, and the issue was labelled `acf-blocked` for it.
+    /// Whether this failure used up the attempts, and the issue was labelled `acf-blocked` for it, if its tracker
+    /// took the label.
     #[serde(default)]
     pub blocked: bool,
-    /// Why the tracker took nothing of what it was to be told of the run's end, if it did not.
+    /// Why the tracker did not take the label `acf-blocked`, or nothing at all of what it was to be told of the run's
+    /// end, where it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untold: Option<String>,
 }
@@ -340,7 +342,7 @@ impl History {
         self.ended(stage).next()
     }
 
-    /// Returns the last run of that stage, if it used up the attempts and nobody could be told.
+    /// Returns the last run of that stage, if it used up the attempts and the issue could not be labelled for it.
     #[must_use]
     pub fn blocked_untold(&self, stage: Stage) -> Option<&RunRecord> {
         self.last_ended(stage).filter(|record| record.blocked && record.untold.is_some())

@@ -279,7 +279,13 @@ mod todo_files {
         let factory = Factory::of(sandbox).with("PROJECT", "git:TODO.md");
         let told = factory.drain().done().stderr;
         assert_says(&told, &["the remote refuses the change of TODO.md on main"]);
-        assert_says(&told, &["issue `TODO-1` cannot be changed at all; a person has to look at it"]);
+        assert_says(
+            &told,
+            &[
+                "cannot put the label acf-blocked on issue `TODO-1`: ",
+                "issue `TODO-1` takes no comment on how",
+            ],
+        );
         assert_eq!(factory.claims(), [""; 0]);
         let kinds: Vec<_> = factory.runs("TODO-1").iter().map(|run| run["kind"].clone()).collect();
         assert_eq!(kinds, ["tracker_refused"; 3], "no agent was run");

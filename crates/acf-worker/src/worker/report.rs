@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use acf_core::claim::Held;
 use acf_core::clock::Clock;
-use acf_core::comment::{self, Leads, Review};
+use acf_core::comment::{self, Leads, Review, Undone};
 use acf_core::git_host::GitHostError;
 use acf_core::hand_back::leftovers;
 use acf_core::issue::{Issue, IssueKey, label};
@@ -70,29 +70,51 @@ impl Clerk {
             Ok(_) | Err(TrackerError::NotFound(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        let issue = record.issue.clone();
-        tracing::warn!(issue.key = %issue, run = %record.run, why, "cannot put issue `{issue}` where it belongs: {why}");
-        let is_failure = matches!(record.outcome, Outcome::Failed(_));
-        let blocked = RunRecord { blocked: record.blocked || is_failure, ..record.clone() };
+        let (issue, run) = (record.issue.clone(), record.run.clone());
+        tracing::warn!(issue.key = %issue, %run, why, "issue `{issue}` cannot be told all of how its run ended: {why}");
         let claim = lease.held.claim.clone();
-        let unmoved = comment::report_unmoved(&blocked, &claim, self.max_attempts, leads, &why);
-        if let Taken::Yes = self.offer(record, lease, unmoved).await? {
+        // Each by itself: what the tracker refuses of one is to cost none of the others.
+        let move_on = self.offer(record, lease, comment::moves(record, &claim)).await?.refusal();
+        let is_failure = matches!(record.outcome, Outcome::Failed(_));
+        let blocked = record.blocked || is_failure && move_on.is_some();
+        let label = if blocked || move_on.is_some() {
+            self.offer(record, lease, vec![Change::AddLabel(label::BLOCKED.into())]).await?.refusal()
+        } else {
+            None
+        };
+        if move_on.is_some() {
             // Some trackers have every issue assigned to somebody; the label keeps workers away then, too.
             self.offer(record, lease, vec![Change::Unassign]).await?;
-            return Ok(blocked);
         }
-        let mut silent = comment::report(record, &claim, self.max_attempts, leads);
-        silent.retain(|change| !matches!(change, Change::Comment { .. }));
-        if let Taken::Yes = self.offer(record, lease, silent).await? {
-            tracing::error!(issue.key = %issue, "issue `{issue}` takes no comment on how its run ended");
-            return Ok(record.clone());
+        let mut told = RunRecord { blocked, ..record.clone() };
+        let undone = Undone { move_on, label };
+        let comment = comment::report_in_part(&told, &claim, self.max_attempts, leads, &undone);
+        let is_unsaid = match comment {
+            Some(comment) => self.offer(record, lease, vec![comment]).await?.refusal().is_some(),
+            None => false,
+        };
+        match (undone, is_unsaid) {
+            (Undone { move_on: Some(why), label: Some(_) }, true) => {
+                tracing::error!(
+                    issue.key = %issue, "issue `{issue}` cannot be changed at all; a person has to look at it"
+                );
+                told.untold = Some(why);
+            }
+            (Undone { move_on, label }, _) => {
+                if let Some(why) = move_on {
+                    tracing::warn!(issue.key = %issue, why, "cannot put issue `{issue}` where it belongs: {why}");
+                }
+                if let Some(why) = label {
+                    let label = label::BLOCKED;
+                    tracing::error!(issue.key = %issue, why, "cannot put the label {label} on issue `{issue}`: {why}");
+                    told.untold = Some(why).filter(|_| blocked);
+                }
+                if is_unsaid {
+                    tracing::error!(issue.key = %issue, "issue `{issue}` takes no comment on how its run ended");
+                }
+            }
         }
-        if let Taken::Yes = self.offer(record, lease, vec![Change::AddLabel(label::BLOCKED.into())]).await? {
-            tracing::error!(issue.key = %issue, "issue `{issue}` can only be labelled; a person has to look at it");
-            return Ok(blocked);
-        }
-        tracing::error!(issue.key = %issue, "issue `{issue}` cannot be changed at all; a person has to look at it");
-        Ok(RunRecord { untold: Some(why), ..blocked })
+        Ok(told)
     }
 
     /// Has the tracker make those changes, under a claim that holds.
@@ -214,6 +236,16 @@ enum Taken {
     Impossible(String),
 }
 
+impl Taken {
+    /// Returns why the changes are not made, if they are not.
+    fn refusal(self) -> Option<String> {
+        match self {
+            Self::Yes => None,
+            Self::Impossible(why) => Some(why),
+        }
+    }
+}
+
 /// How often and how long a tracker or a host that does not answer has been waited for.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
@@ -288,6 +320,10 @@ mod tests {
     /// Tells of a run's end a tracker that does not make such changes. Returns the record as it is to be kept,
     /// the issue as it is then, and what was said.
     async fn tell(outcome: Outcome, refuses: fn(&Change) -> bool) -> (RunRecord, Issue, Vec<String>) {
+        tell_of(stubs::record(outcome), refuses).await
+    }
+
+    async fn tell_of(record: RunRecord, refuses: fn(&Change) -> bool) -> (RunRecord, Issue, Vec<String>) {
         let (status, assignee) = (Status::InProgress, Some("acf".to_owned()));
         let taken = Issue { status, assignee, ..stubs::issue() };
         let tracker = Arc::new(Stubborn::refusing(taken, refuses));
@@ -297,8 +333,16 @@ mod tests {
         let mut held = stubs::held(60 * 60);
         held.claim = held.claim.in_name_of("acf");
         let mut lease = Lease::new(held, claims, clock, Duration::ZERO);
-        let told = clerk.tell(&stubs::record(outcome), &mut lease).await.unwrap();
+        let told = clerk.tell(&record, &mut lease).await.unwrap();
         (told, tracker.now(), tracker.comments())
+    }
+
+    fn last_attempt() -> RunRecord {
+        RunRecord { blocked: true, ..stubs::record(failed()) }
+    }
+
+    fn is_label(change: &Change) -> bool {
+        matches!(change, Change::AddLabel(_))
     }
 
     fn is_move(change: &Change) -> bool {
@@ -335,6 +379,21 @@ mod tests {
         assert_eq!((record, issue.status), (stubs::record(landed()), Status::Done));
         let (record, issue, _) = tell(failed(), is_comment).await;
         assert_eq!((record.blocked, issue), (false, stubs::issue()));
+    }
+
+    #[tokio::test]
+    async fn a_label_that_the_tracker_does_not_take_costs_the_issue_nothing_else() {
+        let (record, issue, said) = tell(failed(), is_label).await;
+        assert_eq!((record.blocked, record.untold, issue), (false, None, stubs::issue()), "none was due");
+        assert_eq!(said.len(), 1, "{said:?}");
+
+        let (record, issue, said) = tell_of(last_attempt(), is_label).await;
+        assert_eq!(issue, stubs::issue(), "it is given back");
+        assert_eq!(said.len(), 1, "{said:?}");
+        let told =
+            ": no worker takes it for a day. acf could not put the label acf-blocked on this issue: no ";
+        assert!(said[0].contains(told), "{said:?}");
+        assert!(record.blocked && record.untold.is_some_and(|why| why.contains("AddLabel")));
     }
 
     #[tokio::test]

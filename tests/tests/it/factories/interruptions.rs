@@ -53,10 +53,7 @@ fn on_github() -> (GitHub, Factory, Running) {
 
 fn in_jira() -> (Jira, Factory, Running) {
     let sandbox = Sandbox::builder().build();
-    let mut jira = Jira::serve(&sandbox);
-    let labels = [REQUIRED.to_owned()].into();
-    let status = "To Do".to_owned();
-    jira.add(IssueState { summary: "one".to_owned(), status, labels, ..IssueState::default() });
+    let jira = jira_with(&sandbox, &["one"]);
     let (factory, worker) = at_work(sandbox, &jira);
     (jira, factory, worker)
 }
@@ -78,6 +75,94 @@ fn an_issue_whose_conversation_is_locked_is_moved_on_without_a_word_and_no_other
         assert_eq!((seen.is_open, seen.comments.len()), (false, comments), "{key}: {:?}", seen.comments);
     }
     assert_eq!(factory.claims(), [""; 0]);
+}
+
+/// Serves issues in Jira that are to be done.
+fn jira_with(sandbox: &Sandbox, summaries: &[&str]) -> Jira {
+    let mut jira = Jira::serve(sandbox);
+    for &summary in summaries {
+        let (labels, status) = ([REQUIRED.to_owned()].into(), "To Do".to_owned());
+        jira.add(IssueState { summary: summary.to_owned(), status, labels, ..IssueState::default() });
+    }
+    jira
+}
+
+#[test]
+fn an_issue_that_its_tracker_lets_nobody_comment_on_is_moved_on_without_a_word_and_no_other_suffers() {
+    let sandbox = Sandbox::builder().build();
+    let jira = jira_with(&sandbox, &["one", "two"]);
+    let refuses = Rule::on(Method::POST, "/issue/ACF-1/comment");
+    jira.service().chassis().faults().add(refuses, Fault::status(403));
+    let factory = factory(sandbox, &jira).agent("mktemp new.XXXXXX");
+
+    let said = factory.drain().done().stderr;
+
+    assert!(said.contains("for this issue it lacks the permission Add Comments"), "{said}");
+    assert!(said.contains("issue `ACF-1` takes no comment on how its run ended"), "{said}");
+    for (key, comments) in [("ACF-1", 0), ("ACF-2", 1)] {
+        assert_eq!(factory.runs(key)[0]["outcome"], "landed");
+        let standing = &jira.standings()[key];
+        assert_eq!((standing.status.as_str(), standing.comments.len()), ("Done", comments), "{standing:?}");
+    }
+    assert_eq!(factory.claims(), [""; 0]);
+}
+
+#[test]
+fn what_a_dead_worker_left_of_an_issue_that_takes_no_comment_is_settled_for_good() {
+    let sandbox = Sandbox::builder().build();
+    let jira = jira_with(&sandbox, &["one"]);
+    let faults = jira.service().chassis().faults();
+    faults.add(Rule::on(Method::POST, "/comment"), Fault::status(503));
+    let factory = factory(sandbox, &jira);
+    let mut worker = factory.start("w-1", &[]);
+    worker.waits_for("the report", |_| (faults.struck() > 0).then_some(()));
+    worker.signal(rustix::process::Signal::KILL);
+    drop(worker);
+    faults.clear();
+    faults.add(Rule::on(Method::POST, "/comment"), Fault::status(403));
+
+    factory.acf(&["sweep", "--dead", "w-1"]).done();
+
+    assert_eq!(factory.claims(), [""; 0]);
+    assert_eq!(factory.runs("ACF-1")[0]["outcome"], "landed");
+    assert_eq!(jira.standings()["ACF-1"].status, "Done");
+}
+
+#[test]
+fn a_worker_whose_every_issue_is_refused_does_not_try_them_all() {
+    let sandbox = Sandbox::builder().build();
+    let jira = jira_with(&sandbox, &["one", "two", "three", "four"]);
+    jira.service().chassis().faults().add(Rule::on(Method::POST, "/transitions"), Fault::status(403));
+    let factory = factory(sandbox, &jira).with("MAX_ATTEMPTS", "1");
+
+    let said = factory.drain().done().stderr;
+
+    let why =
+        "no issue is taken: runs of 3 issues in a row broke: Jira does not let the account move issues here";
+    assert!(said.contains(why), "{said}");
+    assert_eq!(factory.runs("ACF-3")[0]["kind"], "tracker_refused");
+    assert_eq!(factory.runs("ACF-4"), [""; 0]);
+}
+
+#[test]
+fn a_project_without_the_field_for_labels_costs_an_issue_nothing_but_its_label() {
+    let sandbox = Sandbox::builder().build();
+    let jira = jira_with(&sandbox, &["one"]);
+    jira.service().site().hide_labels();
+    let factory = factory(sandbox, &jira).agent("true").with("MAX_ATTEMPTS", "1");
+
+    let said = factory.drain().done().stderr;
+
+    let why = "the field Labels is not on the screen by which issues of that type are edited";
+    assert!(said.contains(&format!("cannot put the label acf-blocked on issue `ACF-1`: {why}")), "{said}");
+    assert!(said.contains("1 × not to be tried again before "), "{said}");
+    let standing = &jira.standings()["ACF-1"];
+    assert_eq!((standing.status.as_str(), &standing.assignee), ("To Do", &None), "it is given back");
+    let told = &standing.comments[0];
+    assert!(told.contains(": no worker takes it for a day.") && told.contains(why), "{told}");
+    assert!(!told.contains("remove the label"), "{told}");
+    assert_eq!(standing.comments.len(), 1);
+    assert_eq!((factory.claims().len(), factory.runs("ACF-1").len()), (0, 1));
 }
 
 #[test]
