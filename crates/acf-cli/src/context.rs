@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use crate::args::SettingArgs;
-use crate::error::{WithHint, hint_for, with_rate_limit};
+use crate::error::{WithHint, hint_for, with_asked_wait};
 use crate::process::{Launch, ProcessRuntime};
 
 /// The settings in their layers, and the environment.
@@ -94,11 +94,11 @@ impl Context {
         Ok((factory, runtime))
     }
 
-    /// Adds to an error whose rate limit it is, where it is one.
+    /// Adds to an error which service asks to wait, why and until when, where one does.
     #[must_use]
-    pub fn with_rate_limit(&self, error: anyhow::Error) -> anyhow::Error {
+    pub fn with_asked_wait(&self, error: anyhow::Error) -> anyhow::Error {
         match config::load(&self.layers, Need::Tracker) {
-            Ok(settings) => with_rate_limit(error, settings.tracker.service(), Timestamp::now()),
+            Ok(settings) => with_asked_wait(error, settings.tracker.service(), Timestamp::now()),
             Err(_) => error,
         }
     }

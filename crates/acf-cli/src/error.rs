@@ -185,20 +185,25 @@ pub fn hint_for(error: &StartError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// Adds whose rate limit it is and until when, where a tracker limits calls: `service` is what the tracker
-/// is called, and `now` the time.
+/// Adds which service wants no calls, why and until when, where a tracker asks to wait: `service` is what the
+/// tracker is called, and `now` the time.
 #[must_use]
-pub fn with_rate_limit(error: anyhow::Error, service: &str, now: Timestamp) -> anyhow::Error {
-    let limits = error.chain().filter_map(|cause| cause.downcast_ref::<TrackerError>());
-    let retry_after = limits.into_iter().find_map(|cause| match cause {
-        TrackerError::RateLimited { retry_after } => Some(*retry_after),
-        _ => None,
+pub fn with_asked_wait(error: anyhow::Error, service: &str, now: Timestamp) -> anyhow::Error {
+    let asked = error.chain().filter_map(|cause| cause.downcast_ref::<TrackerError>()).find_map(|cause| {
+        let is_limit = matches!(cause, TrackerError::RateLimited { .. });
+        cause.asked_wait().map(|wait| (wait, is_limit))
     });
-    let Some(retry_after) = retry_after else { return error };
+    let Some((retry_after, is_limit)) = asked else { return error };
     let until = now.checked_add(retry_after).unwrap_or(Timestamp::MAX);
     let until = until.round(jiff::Unit::Second).unwrap_or(until);
-    let hint = "try again then, or give acf a token of its own; workers wait by themselves";
-    error.context(format!("{service} takes no more calls until {until}")).context(Hint(hint.to_owned()))
+    let (says, hint) = if is_limit {
+        let hint = "try again then, or give acf a token of its own; workers wait by themselves";
+        (format!("{service} takes no more calls until {until}"), hint)
+    } else {
+        let says = format!("{service} is unavailable, and asks to wait until {until}");
+        (says, "try again then; workers wait by themselves")
+    };
+    error.context(says).context(Hint(hint.to_owned()))
 }
 
 /// Adds where to find the issues that there are, where one was named that there is not.
@@ -294,16 +299,25 @@ mod tests {
         ");
     }
 
+    const LONG: std::time::Duration = std::time::Duration::from_secs(600);
+
     #[test]
-    fn a_rate_limit_is_told_with_its_service_and_its_end() {
-        let limited = TrackerError::RateLimited { retry_after: std::time::Duration::from_secs(600) };
-        let error = with_rate_limit(anyhow::Error::new(limited), "GitHub", Timestamp::UNIX_EPOCH);
+    fn a_wait_that_is_asked_for_is_told_with_its_service_and_its_end() {
+        let limited = TrackerError::RateLimited { retry_after: LONG };
+        let error = with_asked_wait(anyhow::Error::new(limited), "GitHub", Timestamp::UNIX_EPOCH);
         insta::assert_snapshot!(plain(&error), @r"
         error: GitHub takes no more calls until 1970-01-01T00:10:00Z
           caused by: rate limited for 600 s
         hint: try again then, or give acf a token of its own; workers wait by themselves
         ");
-        let other = with_rate_limit(unauthorized().unwrap_err(), "GitHub", Timestamp::UNIX_EPOCH);
+        let (says, retry_after) = ("GET x answered 503 Service Unavailable: Maintenance".to_owned(), LONG);
+        let down = anyhow::Error::new(TrackerError::Unavailable { says, retry_after });
+        insta::assert_snapshot!(plain(&with_asked_wait(down, "Jira", Timestamp::UNIX_EPOCH)), @r"
+        error: Jira is unavailable, and asks to wait until 1970-01-01T00:10:00Z
+          caused by: GET x answered 503 Service Unavailable: Maintenance, and asks to wait 600 s
+        hint: try again then; workers wait by themselves
+        ");
+        let other = with_asked_wait(unauthorized().unwrap_err(), "GitHub", Timestamp::UNIX_EPOCH);
         assert_eq!(plain(&other), "error: 401 Unauthorized");
     }
 

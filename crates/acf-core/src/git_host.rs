@@ -40,6 +40,14 @@ pub enum GitHostError {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// The service does not work for now, and says for how long; to be tried again after that time.
+    #[error("{says}, and asks to wait {} s", retry_after.as_secs())]
+    Unavailable {
+        /// What was called, and what it answered.
+        says: String,
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// The host cannot do that: there is no such repository, or nothing on the branch to merge.
     #[error("{0}")]
     Impossible(String),
@@ -52,6 +60,17 @@ pub enum GitHostError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl GitHostError {
+    /// Returns how long the host asks to wait, if it does.
+    #[must_use]
+    pub fn asked_wait(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
 }
 
 /// A git host that knows pull requests.

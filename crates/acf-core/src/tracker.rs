@@ -57,6 +57,14 @@ pub enum TrackerError {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// The service does not work for now, and says for how long; to be tried again after that time.
+    #[error("{says}, and asks to wait {} s", retry_after.as_secs())]
+    Unavailable {
+        /// What was called, and what it answered.
+        says: String,
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// The tracker cannot do that: a workflow without such a transition, a file that is no TODO list.
     #[error("{0}")]
     Impossible(String),
@@ -82,6 +90,15 @@ impl TrackerError {
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self::Other { attempt: attempt.into(), cause: cause.into() }
+    }
+
+    /// Returns how long the service asks to wait, if it does.
+    #[must_use]
+    pub fn asked_wait(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
     }
 }
 

@@ -45,6 +45,9 @@ impl<T: ?Sized> Masked<T> {
             TrackerError::Other { attempt, cause } => {
                 TrackerError::Other { attempt: self.text(&attempt), cause: self.cause(cause) }
             }
+            TrackerError::Unavailable { says, retry_after } => {
+                TrackerError::Unavailable { says: self.text(&says), retry_after }
+            }
             TrackerError::RateLimited { .. } => error,
         }
     }
@@ -55,6 +58,9 @@ impl<T: ?Sized> Masked<T> {
             GitHostError::Impossible(text) => GitHostError::Impossible(self.text(&text)),
             GitHostError::Other { attempt, cause } => {
                 GitHostError::Other { attempt: self.text(&attempt), cause: self.cause(cause) }
+            }
+            GitHostError::Unavailable { says, retry_after } => {
+                GitHostError::Unavailable { says: self.text(&says), retry_after }
             }
             GitHostError::RateLimited { .. } => error,
         }

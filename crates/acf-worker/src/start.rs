@@ -39,10 +39,14 @@ pub(crate) async fn patiently<T>(
                 Err(error) => error,
             },
         };
-        let wait = match &error {
+        let asked = match &error {
+            StartError::Tracker(error) => error.asked_wait(),
+            _ => None,
+        };
+        let wait = match asked {
             // However often: a service that says how long is believed.
-            StartError::Tracker(TrackerError::RateLimited { retry_after }) => *retry_after,
-            _ => {
+            Some(asked) => asked,
+            None => {
                 failed_tries += 1;
                 if !is_passing(&error) || failed_tries == TRIES {
                     return Err(error);
@@ -139,6 +143,17 @@ mod tests {
         let (started, after_secs) = start(Moved::default(), &[limited], 5).await;
         assert!(started.is_ok());
         assert_eq!(after_secs, 5 * 600);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_says_for_how_long_it_does_not_work_is_waited_for() {
+        let unavailable = || {
+            let retry_after = Duration::from_secs(60);
+            TrackerError::Unavailable { says: "GET x answered 503".into(), retry_after }
+        };
+        let (started, after_secs) = start(Moved::default(), &[unavailable], 5).await;
+        assert!(started.is_ok());
+        assert_eq!(after_secs, 5 * 60);
     }
 
     #[tokio::test]

@@ -62,6 +62,7 @@ fn as_host(error: TrackerError) -> GitHostError {
     match error {
         TrackerError::Unauthorized(says) => GitHostError::Unauthorized(says),
         TrackerError::RateLimited { retry_after } => GitHostError::RateLimited { retry_after },
+        TrackerError::Unavailable { says, retry_after } => GitHostError::Unavailable { says, retry_after },
         TrackerError::Impossible(says) | TrackerError::Unreadable(says) => GitHostError::Impossible(says),
         TrackerError::NotFound(what) => GitHostError::Impossible(format!("there is no {what}")),
         TrackerError::Other { attempt, cause } => GitHostError::Other { attempt, cause },

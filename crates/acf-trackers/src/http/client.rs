@@ -70,9 +70,25 @@ pub struct Client {
     clock: Arc<dyn Clock>,
     mask: Mask,
     calls: AtomicU64,
-    /// Until when the service wants no calls at all, by the clock that never jumps. GitHub bans clients
-    /// that go on calling.
-    quiet_until: Mutex<Duration>,
+    quiet: Mutex<Quiet>,
+}
+
+/// Until when a service wants no calls at all, by the clock that never jumps, and why. GitHub bans clients that go
+/// on calling.
+#[derive(Debug, Default)]
+struct Quiet {
+    until: Duration,
+    why: Why,
+}
+
+/// Why a service wants no calls.
+#[derive(Clone, Debug, Default)]
+enum Why {
+    /// There were too many.
+    #[default]
+    TooMany,
+    /// It does not work; what it answered.
+    Down(String),
 }
 
 impl std::fmt::Debug for Client {
@@ -106,7 +122,7 @@ impl Client {
             .build()
             .map_err(|error| TrackerError::other(format!("cannot talk to {}", service.name), error))?;
         let mask = Mask::new([("token".to_owned(), service.credentials.secret().clone())]);
-        Ok(Self { http, service, clock, mask, calls: AtomicU64::new(0), quiet_until: Mutex::default() })
+        Ok(Self { http, service, clock, mask, calls: AtomicU64::new(0), quiet: Mutex::default() })
     }
 
     /// Keeps other secrets than its own out of errors too: a service's page may show what else is in the
@@ -132,7 +148,7 @@ impl Client {
         let mut attempt = 1;
         loop {
             let sent = match self.quiet_for() {
-                Some(wait) => Err(Failed::limited(&self.call(request), wait)),
+                Some((wait, why)) => Err(Failed::told_to_wait(&self.call(request), wait, why)),
                 None => self.send_once(request).await,
             };
             let Failed { error, next } = match sent {
@@ -140,7 +156,11 @@ impl Client {
                 Err(failed) => failed,
             };
             if let Next::After(wait) = next {
-                *self.quiet_until() = self.clock.monotonic().saturating_add(wait);
+                let why = match &*error.trouble {
+                    Trouble::Down { says, .. } => Why::Down(says.clone()),
+                    _ => Why::TooMany,
+                };
+                *self.quiet() = Quiet { until: self.clock.monotonic().saturating_add(wait), why };
             }
             let spent = self.clock.monotonic().saturating_sub(began);
             let Some(wait) = self.service.repetition.wait(next, attempt, spent, fastrand::f64()) else {
@@ -153,13 +173,15 @@ impl Client {
         }
     }
 
-    fn quiet_until(&self) -> MutexGuard<'_, Duration> {
-        self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn quiet(&self) -> MutexGuard<'_, Quiet> {
+        self.quiet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns for how long the service wants no calls; `None` for no longer.
-    fn quiet_for(&self) -> Option<Duration> {
-        self.quiet_until().checked_sub(self.clock.monotonic()).filter(|left| !left.is_zero())
+    /// Returns for how long the service wants no calls, and why; `None` for no longer.
+    fn quiet_for(&self) -> Option<(Duration, Why)> {
+        let quiet = self.quiet();
+        let left = quiet.until.checked_sub(self.clock.monotonic()).filter(|left| !left.is_zero())?;
+        Some((left, quiet.why.clone()))
     }
 
     /// Returns a request as errors name it.
@@ -242,7 +264,7 @@ impl Client {
         let Refusal { status, ref message, ref headers } = refusal;
         let now = self.clock.now();
         if let Some(wait) = rate_limit::wait(status, headers, message, now) {
-            return Failed::limited(call, wait);
+            return Failed::told_to_wait(call, wait, Why::TooMany);
         }
         match status {
             300..=399 => {
@@ -267,7 +289,7 @@ impl Client {
             // A gateway gives up on a request that the service may still carry out.
             500..=599 if !request.repeatable => Failed::finally(call, Trouble::Unsure(refusal.to_string())),
             500..=599 => match rate_limit::asked_wait(headers, now) {
-                Some(wait) => Failed::limited(call, wait),
+                Some(wait) => Failed::told_to_wait(call, wait, Why::Down(refusal.to_string())),
                 None => Failed {
                     error: HttpError::new(call, Trouble::Unavailable(refusal.to_string())),
                     next: Next::Soon,
@@ -298,9 +320,12 @@ struct Failed {
 }
 
 impl Failed {
-    fn limited(call: &str, retry_after: Duration) -> Self {
-        let error = HttpError::new(call, Trouble::RateLimited { retry_after });
-        Self { error, next: Next::After(retry_after) }
+    fn told_to_wait(call: &str, retry_after: Duration, why: Why) -> Self {
+        let trouble = match why {
+            Why::TooMany => Trouble::RateLimited { retry_after },
+            Why::Down(says) => Trouble::Down { says, retry_after },
+        };
+        Self { error: HttpError::new(call, trouble), next: Next::After(retry_after) }
     }
 
     fn finally(call: &str, trouble: Trouble) -> Self {

@@ -31,6 +31,14 @@ pub enum Trouble {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// The service does not work, and says for how long, which is longer than is waited here; nothing was changed.
+    #[error("{says}, and asks to wait {} s", retry_after.as_secs())]
+    Down {
+        /// What it answered.
+        says: String,
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// Somebody sends the call to another server: the portal of a network, a sign-in page, a wrong address
     /// in the settings. It says nothing of what was asked for.
     #[error(
@@ -163,6 +171,9 @@ impl From<HttpError> for TrackerError {
     fn from(error: HttpError) -> Self {
         match &*error.trouble {
             Trouble::RateLimited { retry_after } => Self::RateLimited { retry_after: *retry_after },
+            Trouble::Down { says, retry_after } => {
+                Self::Unavailable { says: format!("{} {says}", error.call), retry_after: *retry_after }
+            }
             Trouble::Refused(Refusal { status: 401 | 403 | 407, .. }) => {
                 Self::Unauthorized(error.to_string())
             }

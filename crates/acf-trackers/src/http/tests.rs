@@ -151,6 +151,21 @@ async fn a_long_rate_limit_is_told_with_its_time() {
 }
 
 #[tokio::test]
+async fn a_service_that_does_not_work_for_a_while_is_told_as_such_and_with_its_reason() {
+    let down = answer("503 Service Unavailable", "retry-after: 1200\r\n", "{\"message\":\"Maintenance\"}");
+    let talk = talk(&[&down]).await;
+    // The second time, nothing is sent.
+    for left in [1200, 1000] {
+        let error = TrackerError::from(failure(&talk, &get()).await);
+        let told = error.to_string();
+        let wanted = format!(" answered 503 Service Unavailable: Maintenance, and asks to wait {left} s");
+        assert!(told.starts_with("GET http://") && told.ends_with(&wanted), "{told}");
+        assert_eq!((error.asked_wait(), talk.client.calls()), (Some(Duration::from_secs(left)), 1));
+        talk.pauses.sleep(Duration::from_secs(200)).await;
+    }
+}
+
+#[tokio::test]
 async fn an_absurd_rate_limit_is_no_reason_to_fall_over() {
     let absurd = format!("retry-after: {}\r\n", u64::MAX);
     let talk = talk(&[&answer("429 Too Many Requests", &absurd, "")]).await;

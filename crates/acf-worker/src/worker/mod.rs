@@ -303,9 +303,22 @@ impl WorkerError {
             | Self::NotAuthenticated(_) => false,
             Self::Claims(_) | Self::Host(_) => true,
             Self::Tracker(
-                TrackerError::RateLimited { .. } | TrackerError::Unreadable(_) | TrackerError::Other { .. },
+                TrackerError::RateLimited { .. }
+                | TrackerError::Unavailable { .. }
+                | TrackerError::Unreadable(_)
+                | TrackerError::Other { .. },
             ) => true,
             Self::Tracker(_) => false,
+        }
+    }
+
+    /// Returns how long the tracker or the repository's host asks to wait, if it does.
+    #[must_use]
+    pub fn asked_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Tracker(error) => error.asked_wait(),
+            Self::Host(error) => error.asked_wait(),
+            Self::Claims(_) | Self::NoTrunk(_) | Self::NotAuthenticated(_) => None,
         }
     }
 }

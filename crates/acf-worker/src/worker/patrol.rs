@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use acf_core::git_host::GitHostError;
 use acf_core::progress::What;
 use acf_core::run::{FailureKind, Outcome, RunRecord};
 use acf_core::tracker::TrackerError;
@@ -176,12 +175,9 @@ fn not_authenticated(record: &RunRecord) -> Option<String> {
 }
 
 fn error_wait(error: &WorkerError, errors_before: u32) -> Duration {
-    if let WorkerError::Tracker(TrackerError::RateLimited { retry_after })
-    | WorkerError::Host(GitHostError::RateLimited { retry_after }) = error
-    {
-        return *retry_after;
-    }
-    FIRST_ERROR_WAIT.saturating_mul(2u32.saturating_pow(errors_before)).min(LONGEST_ERROR_WAIT)
+    let doubled =
+        || FIRST_ERROR_WAIT.saturating_mul(2u32.saturating_pow(errors_before)).min(LONGEST_ERROR_WAIT);
+    error.asked_wait().unwrap_or_else(doubled)
 }
 
 /// Joins an error and its causes.

@@ -283,11 +283,10 @@ impl Patience {
 
 /// Returns how long to wait after that error; `None` where waiting is of no use.
 fn wait_after(error: &WorkerError, wait: Duration) -> Option<Duration> {
+    if let Some(asked) = error.asked_wait() {
+        return (asked <= LONGEST_WAIT).then_some(asked);
+    }
     match error {
-        WorkerError::Tracker(TrackerError::RateLimited { retry_after })
-        | WorkerError::Host(GitHostError::RateLimited { retry_after }) => {
-            (*retry_after <= LONGEST_WAIT).then_some(*retry_after)
-        }
         WorkerError::Tracker(TrackerError::Unreadable(_) | TrackerError::Other { .. })
         | WorkerError::Host(GitHostError::Other { .. }) => Some(wait),
         WorkerError::Tracker(_)

@@ -1,4 +1,4 @@
-//! What a worker and other commands do while the tracker limits calls.
+//! What a worker and other commands do while the tracker limits calls, or does not work for a while.
 
 use acf_tests::factory::Factory;
 use acf_tests::github::NewIssue;
@@ -39,4 +39,20 @@ fn a_command_that_meets_a_rate_limit_names_the_service_and_the_end() {
         assert!(told.contains("error: GitHub takes no more calls until 20"), "{told}");
         assert!(told.contains("hint: try again then"), "{told}");
     }
+}
+
+#[test]
+fn a_command_that_meets_a_service_at_maintenance_says_so_and_until_when() {
+    let (github, factory) = limited();
+    let faults = github.service().chassis().faults();
+    faults.clear();
+    let down = Fault::status(503).header("retry-after", "600").body(r#"{"message":"Planned maintenance"}"#);
+    faults.add(Rule::all(), down);
+    let told = factory.acf(&["issues", "list"]).refused(1);
+    assert!(told.contains("error: GitHub is unavailable, and asks to wait until 20"), "{told}");
+    assert!(
+        told.contains("answered 503 Service Unavailable: Planned maintenance, and asks to wait 600 s"),
+        "{told}"
+    );
+    assert!(!told.contains("rate limit"), "{told}");
 }
