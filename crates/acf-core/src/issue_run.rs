@@ -500,7 +500,7 @@ const LONGEST_COMPLAINT: usize = 200;
 fn complaint(words: &str) -> Option<String> {
     let lines = || words.lines().map(str::trim).filter(|line| !line.is_empty());
     let of_an_error = lines().find(|line| line.to_lowercase().contains("error"));
-    let line = of_an_error.or_else(|| lines().last())?.trim_end_matches('.');
+    let line = of_an_error.or_else(|| lines().next_back())?.trim_end_matches('.');
     Some(match line.char_indices().nth(LONGEST_COMPLAINT) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
