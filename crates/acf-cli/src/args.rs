@@ -122,6 +122,7 @@ pub struct OutputArgs {
 
 /// The arguments of `acf config`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+#[command(after_help = "Examples:\n  acf config\n  acf config --json | jq '.[] | select(.is_set)'")]
 pub struct ConfigArgs {
     /// Print the reference of all settings, as Markdown
     #[arg(long, hide = true)]

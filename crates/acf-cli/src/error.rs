@@ -154,7 +154,7 @@ pub fn hint_for(error: &StartError) -> Option<String> {
             ));
         }
         StartError::Agent(AgentError::NotInstalled { .. }) => {
-            "install the agent, or put its directory on PATH; AGENT=script needs none"
+            "install the agent, or put its directory on PATH; AGENT_COMMAND may be a path, AGENT=script needs none"
         }
         StartError::AgentUser(AgentUserError::NoRight(_)) => {
             "start the worker as root, or take ACF_AGENT_USER away"
@@ -206,13 +206,22 @@ pub fn with_asked_wait(error: anyhow::Error, service: &str, now: Timestamp) -> a
     error.context(says).context(Hint(hint.to_owned()))
 }
 
-/// Adds where to find the issues that there are, where one was named that there is not.
+/// Adds where to look, where the tracker does not know an issue, or cannot be read.
 #[must_use]
-pub fn with_issues_listed(error: anyhow::Error) -> anyhow::Error {
-    let is_unknown = |cause: &TrackerError| matches!(cause, TrackerError::NotFound(_));
-    match error.chain().any(|cause| cause.downcast_ref().is_some_and(is_unknown)) {
-        true => error.context(Hint("`acf issues list` shows the issues that are not done".to_owned())),
-        false => error,
+pub fn with_place_to_look(error: anyhow::Error) -> anyhow::Error {
+    let hint =
+        error.chain().filter_map(|cause| cause.downcast_ref::<TrackerError>()).find_map(
+            |cause| match cause {
+                TrackerError::NotFound(_) => Some("`acf issues list` shows the issues that are not done"),
+                TrackerError::Unreadable(_) => {
+                    Some("PROJECT or TODO_FILE names the file; `acf config` shows where that is set")
+                }
+                _ => None,
+            },
+        );
+    match hint {
+        Some(hint) => error.context(Hint(hint.to_owned())),
+        None => error,
     }
 }
 

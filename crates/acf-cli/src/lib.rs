@@ -63,7 +63,7 @@ fn run(cli: &Cli) -> Exit {
     // A thread that still waits for a file lock must not keep the program from ending.
     tokio.shutdown_background();
     ended.unwrap_or_else(|error| {
-        let error = error::with_issues_listed(context.with_asked_wait(error));
+        let error = error::with_place_to_look(context.with_asked_wait(error));
         failed(&error, &context.layers().mask())
     })
 }

@@ -176,9 +176,15 @@ fn status(issue: &Issue, stage: Stage) -> Finding {
     if starts(issue, stage) {
         Finding::yes(format!("open, status {}", issue.status))
     } else {
-        let wanted = match stage {
-            Stage::Planning => "move it to To Do",
-            Stage::Implementation => "move it to To Do or Plan Approved",
+        let wanted = match (stage, &issue.status) {
+            (Stage::Planning, _) => "move it to To Do".to_owned(),
+            (Stage::Implementation, Status::AwaitingPlanReview) => {
+                format!(
+                    "read its plan and approve it: `acf issues transition {} 'Plan Approved'`",
+                    issue.key.slug()
+                )
+            }
+            (Stage::Implementation, _) => "move it to To Do or Plan Approved".to_owned(),
         };
         Finding::no(format!("status {}", issue.status), wanted)
     }
@@ -202,10 +208,13 @@ fn plan(issue: &Issue, stage: Stage, rules: &Rules) -> Option<Finding> {
     match stage {
         Stage::Implementation if !needed => None,
         Stage::Implementation if approved => Some(Finding::yes("plan approved")),
-        Stage::Implementation => Some(Finding::no(
-            format!("{wanted_by}, and no approved plan"),
-            "a planner would take it; or add skip-plan",
-        )),
+        Stage::Implementation => {
+            let remedy = match issue.status {
+                Status::AwaitingPlanReview => "approve its plan",
+                _ => "a planner would take it; or add skip-plan",
+            };
+            Some(Finding::no(format!("{wanted_by}, and no approved plan"), remedy))
+        }
         Stage::Planning if approved => {
             Some(Finding::no("its plan is approved", "an implementation worker would take it"))
         }

@@ -61,6 +61,9 @@ fn a_bad_commit_blocks_nothing_and_its_mending_is_noticed() {
             Some(why)
         });
         assert_says(&status, &["trying again when the trunk has moved, or at "]);
+        let explained = factory.acf(&["issues", "explain", "2"]).done().stderr;
+        assert_says(&explained, &["worker w-", " of this machine takes no issue for now: ", &status]);
+        assert_eq!(factory.acf(&["issues", "explain", "2", "--stage", "planning"]).done().stderr, "");
 
         commit(factory.sandbox(), path, good);
         factory.waits_for("both issues", || {

@@ -178,6 +178,16 @@ mod keys {
     }
 
     #[test]
+    fn are_in_a_file_that_is_told_where_it_is_missing() {
+        let factory = Factory::with_todo("").with("PROJECT", "NOPE.md");
+        let told = factory.acf(&["issues", "list"]).refused(1);
+        assert_says(
+            &told,
+            &["there is no TODO file", "NOPE.md", "hint: PROJECT or TODO_FILE names the file"],
+        );
+    }
+
+    #[test]
     fn that_are_unknown_are_told_with_where_the_known_ones_are() {
         let factory = Factory::with_todo("- [ ] a\n");
         for key in ["9", "todo-9", "TODO-9", "TODO-007", "ACF-1"] {
@@ -326,7 +336,9 @@ mod original_names {
         assert_says(&planned.stderr, &["to approve it: `acf issues transition TODO-3 'Plan Approved'`"]);
         assert_says(
             &factory.acf(&["implement", "TODO-3"]).refused(3),
-            &["TODO-3 is not taken", "acf issues explain TODO-3"],
+            &[
+                "TODO-3 is not taken:\n  ✘ status Awaiting Plan Review  → read its plan and approve it: `acf issues ",
+            ],
         );
         assert_says(&factory.sandbox().todo_text(), &["- [ ] a\n", "- [x] b\n", "- [?] c [needs-plan]\n"]);
     }

@@ -44,7 +44,7 @@ Examples:
 #[command(after_help = SIZE_EXAMPLES)]
 pub struct SizeArgs {
     /// How many are to run
-    #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(0..=500))]
+    #[arg(value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(0..=500))]
     pub size: Option<u16>,
     /// How long those that are stopped may take to finish or to save their work
     /// [default: STOP_GRACE and half a minute]
@@ -71,7 +71,7 @@ pub struct AddArgs {
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
     /// How many more
-    #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(1..=500))]
+    #[arg(value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=500))]
     pub count: u16,
     /// The form of what is printed.
     #[command(flatten)]
@@ -118,6 +118,7 @@ Examples:
 /// The arguments of `acf stop`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[command(after_help = STOP_EXAMPLES)]
+#[command(override_usage = "acf stop [OPTIONS] <ID>...\n       acf stop [OPTIONS] --all")]
 pub struct StopArgs {
     /// The workers; the beginning of an id is enough
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]

@@ -10,6 +10,10 @@ use super::OutputArgs;
 /// The arguments of `acf issues`.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
+#[command(
+    after_help = "Examples:\n  acf issues list\n  acf issues explain 12            why is it not taken?\n  \
+                        acf issues assign 12 --nobody    give it back to the workers"
+)]
 pub struct IssuesArgs {
     /// What to do with issues.
     #[command(subcommand)]

@@ -7,6 +7,7 @@ use acf_core::clock::Clock as _;
 use acf_core::eligibility::{Finding, Verdict, judge_issue};
 use acf_core::issue::{Issue, IssueKey, IssueRef, Stage};
 use acf_core::run::RunId;
+use acf_core::runtime::WorkerState;
 use acf_core::tracker::{Applied, Change, Condition, Tracker};
 use acf_worker::assembly::{OpenTracker, new_worker_id};
 use acf_worker::clock::SystemClock;
@@ -19,6 +20,7 @@ use crate::args::{
 };
 use crate::context::{Context, with_hint};
 use crate::error::Exit;
+use crate::process::Sight;
 use crate::ui::{Out, Table, harmless, one_line, say};
 
 /// How wide a summary may be in a list.
@@ -148,10 +150,29 @@ async fn explain_one(args: &ExplainArgs, context: &Context, out: &mut Out) -> an
         return Ok(Exit::Done);
     }
     out.line(explained(&issue, stage, &verdict))?;
+    for rest in rests(context, stage).await {
+        say(rest);
+    }
     if settings.repository.is_none() {
         say("claims and past runs were not looked at: GIT_REPO_URL is not set");
     }
     Ok(Exit::Done)
+}
+
+/// Says which workers of this machine take no issue for now, whichever it is, and why. What cannot be seen of them
+/// is no reason not to explain an issue.
+async fn rests(context: &Context, stage: Stage) -> Vec<String> {
+    let runtime = context.factory().and_then(|factory| context.runtime(&factory));
+    let Ok(runtime) = runtime else { return Vec::new() };
+    let sights = runtime.sights().await.unwrap_or_default();
+    let of_stage = sights
+        .iter()
+        .filter(|sight| sight.view.pool.stage() == stage && sight.view.state == WorkerState::Running);
+    let rest = |sight: &Sight| {
+        let why = &sight.activity.resting.as_ref()?.why;
+        Some(format!("worker {} of this machine takes no issue for now: {why}", sight.view.id))
+    };
+    of_stage.filter_map(rest).collect()
 }
 
 fn explained(issue: &Issue, stage: Stage, verdict: &Verdict) -> String {
@@ -171,15 +192,20 @@ fn found(finding: &Finding) -> String {
     format!("\n  {mark} {}{remedy}", finding.says)
 }
 
-/// Says why an issue could not be claimed, in the words of `acf issues explain`.
-async fn why_not_claimed(context: &Context, key: &IssueKey, stage: Stage) -> anyhow::Result<String> {
+/// Says why an issue is not what was asked for (`cannot be claimed`), in the words of `acf issues explain`.
+pub(super) async fn why_not(
+    what: &str,
+    context: &Context,
+    key: &IssueKey,
+    stage: Stage,
+) -> anyhow::Result<String> {
     // It has warned already.
     let settings = config::load(context.layers(), Need::Tracker)?;
     let (issue, verdict) = judged(context, &settings, key, stage).await?;
     let reasons: String = verdict.findings.iter().filter(|finding| !finding.ok).map(found).collect();
     Ok(match &*reasons {
         "" => format!("{} was taken by another one just now", issue.key),
-        reasons => format!("{} cannot be claimed:{reasons}", issue.key),
+        reasons => format!("{} {what}:{reasons}", issue.key),
     })
 }
 
@@ -188,7 +214,7 @@ async fn claim(args: &ClaimArgs, context: &Context, out: &mut Out) -> anyhow::Re
     match claimed {
         None => {
             match &args.key {
-                Some(key) => say(why_not_claimed(context, key, args.stage).await?),
+                Some(key) => say(why_not("cannot be claimed", context, key, args.stage).await?),
                 None => say("there is no issue to claim"),
             }
             Ok(Exit::NothingToDo)

@@ -7,6 +7,7 @@ use acf_worker::config::Need;
 use acf_worker::foreground::{self, Errand};
 use acf_worker::worker::Pass;
 
+use super::issues::why_not;
 use crate::args::WorkerArgs;
 use crate::context::{Context, with_hint};
 use crate::error::Exit;
@@ -37,9 +38,8 @@ pub async fn run_one(key: &IssueKey, stage: Stage, context: &Context, out: &mut 
     match with_hint(ready.worker.pass_for(issue, &stop).await.map_err(Into::into))? {
         Pass::Worked(Some(record)) => report(&record, out),
         Pass::Worked(None) | Pass::Stopped => Ok(Exit::Failed),
-        Pass::Nothing { why, .. } => {
-            say(format!("{key} is not taken: {why}"));
-            say(format!("`acf issues explain {key}` says more"));
+        Pass::Nothing { .. } => {
+            say(why_not("is not taken", context, key, stage).await?);
             Ok(Exit::NothingToDo)
         }
         Pass::Resting { why, .. } => {
