@@ -6,7 +6,10 @@ mod issues;
 mod work;
 
 use std::ffi::OsString;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -98,6 +101,22 @@ impl SettingArgs {
             ("--runtime", "FACTORY_RUNTIME", self.runtime.as_deref()),
         ]
     }
+}
+
+/// Reads a whole number of that range.
+pub(crate) fn whole<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Clone,
+{
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("write a whole number from {} to {}", range.start(), range.end())),
+    }
+}
+
+/// Reads a whole number that is at least 1.
+pub(crate) fn at_least_one(text: &str) -> Result<u32, String> {
+    whole(1..=u32::MAX)(text).map_err(|_| "write a whole number from 1".to_owned())
 }
 
 /// When to use colour.

@@ -6,7 +6,7 @@ use acf_core::runtime::Pool;
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
-use super::OutputArgs;
+use super::{OutputArgs, whole};
 
 /// A pool by its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -44,7 +44,7 @@ Examples:
 #[command(after_help = SIZE_EXAMPLES)]
 pub struct SizeArgs {
     /// How many are to run
-    #[arg(value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(0..=500))]
+    #[arg(value_name = "N", allow_negative_numbers = true, value_parser = whole(0..=500_u16))]
     pub size: Option<u16>,
     /// How long those that are stopped may take to finish or to save their work
     /// [default: STOP_GRACE and half a minute]
@@ -71,7 +71,7 @@ pub struct AddArgs {
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
     /// How many more
-    #[arg(value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=500))]
+    #[arg(value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=500_u16))]
     pub count: u16,
     /// The form of what is printed.
     #[command(flatten)]

@@ -147,3 +147,24 @@ fn help_of_every_verb() {
         insta::assert_snapshot!(verb.join("-"), help(verb));
     }
 }
+
+#[test]
+fn a_number_that_cannot_be_meant_is_answered_with_those_that_can() {
+    for (line, answer) in [
+        (&["workers", "x"][..], "write a whole number from 0 to 500"),
+        (&["workers", "-1"], "write a whole number from 0 to 500"),
+        (&["planners", "501"], "write a whole number from 0 to 500"),
+        (&["add", "0"], "write a whole number from 1 to 500"),
+        (&["demo", "--issues", "1.5"], "write a whole number from 1 to 1000"),
+        (&["worker", "--max-issues", "0"], "write a whole number from 1\n"),
+    ] {
+        let told = refusal(line).to_string();
+        assert!(told.contains(answer), "{told}");
+    }
+}
+
+#[test]
+fn stop_says_that_all_can_be_stopped_where_nothing_is_named() {
+    let told = refusal(&["stop"]).to_string();
+    assert!(told.contains("acf stop [OPTIONS] --all"), "{told}");
+}

@@ -7,7 +7,7 @@ use acf_core::ledger::By;
 use acf_core::run::WorkerId;
 use clap::Args;
 
-use super::OutputArgs;
+use super::{OutputArgs, at_least_one, whole};
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -20,10 +20,10 @@ Examples:
 #[command(after_help = DEMO_EXAMPLES)]
 pub struct DemoArgs {
     /// How many issues to make up
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = whole(1..=1000_u16))]
     pub issues: u16,
     /// How many workers to start
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole(1..=64_u16))]
     pub workers: u16,
     /// Keep the sandbox, and say where it is
     #[arg(long)]
@@ -47,7 +47,7 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "STAGE", default_value_t = Stage::Implementation)]
     pub stage: Stage,
     /// End after that many issues
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub max_issues: Option<u32>,
     /// End when there is nothing to do, instead of waiting for more
     #[arg(long)]

@@ -191,7 +191,8 @@ impl WorkerRow {
         let waits_for = self.run.as_ref().filter(|run| run.step == Some(Step::Waiting));
         let waits_for = waits_for.and_then(|run| run.detail.clone());
         let why = self.resting.as_ref().map(|resting| resting.why.clone());
-        let last_line = waits_for.or(why).or(self.last_line.clone()).unwrap_or_default();
+        let said = || self.last_line.as_deref().map(|line| words_of(line).to_owned());
+        let last_line = waits_for.or(why).or_else(said).unwrap_or_default();
         [self.id.to_string(), issue, self.step(now), elapsed, last_line]
     }
 
@@ -215,6 +216,18 @@ impl WorkerRow {
             },
         }
     }
+}
+
+/// Returns a log line without its time and level: there is room for little more than they take.
+fn words_of(line: &str) -> &str {
+    let after = |line: &'_ str, is_meant: fn(&str) -> bool| {
+        let (word, rest) = line.split_once(' ')?;
+        is_meant(word).then(|| line.len() - rest.trim_start().len())
+    };
+    let Some(time) = after(line, |word| word.parse::<Timestamp>().is_ok()) else { return line };
+    let line = &line[time..];
+    let is_level = |word: &str| ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&word);
+    &line[after(line, is_level).unwrap_or(0)..]
 }
 
 #[cfg(test)]
@@ -336,6 +349,23 @@ mod tests {
         lost.is_swept = true;
         assert!(!rendered(std::slice::from_ref(&lost), false).contains("w-00000003"));
         assert!(rendered(std::slice::from_ref(&lost), true).contains("vanished"));
+    }
+
+    #[test]
+    fn a_last_line_is_shown_without_its_time_and_level() {
+        for (line, words) in [
+            ("2026-11-26T08:25:54Z  WARN cannot start yet wait_secs=2", "cannot start yet wait_secs=2"),
+            ("2026-11-26T08:25:54Z  INFO agent: Running tests", "agent: Running tests"),
+            ("2026-11-26T08:25:54Z and so on", "and so on"),
+            ("error: no such thing", "error: no such thing"),
+            ("WARN me", "WARN me"),
+            ("", ""),
+        ] {
+            assert_eq!(words_of(line), words);
+        }
+        let line = "2026-11-26T08:25:54Z  INFO agent: Running tests";
+        let text = rendered(&[busy("w-3f9c2e1a", "ACF-12", Step::Agent, 0, line)], false);
+        assert!(text.contains("  agent: Running tests\n"), "{text}");
     }
 
     #[test]
