@@ -35,16 +35,21 @@ pub fn check_installed(agent: &dyn Agent, path: &OsStr) -> Result<(), AgentError
             Ok(_) => program.to_owned(),
         }
     } else {
-        let mut candidates = std::env::split_paths(path).map(|directory| directory.join(program));
-        let found = candidates.find(|candidate| is_executable(candidate));
+        let candidates = || std::env::split_paths(path).map(|directory| directory.join(program));
         let is_here = agent.name() == "command" && program.is_file();
-        match found {
+        match candidates().find(|candidate| is_executable(candidate)) {
             Some(found) => found,
             None if is_here => {
                 let why = format!("is in the current directory, but not on PATH: write ./{}", shown());
                 return Err(unusable(why));
             }
-            None => return Err(AgentError::NotInstalled { program: shown() }),
+            None => match candidates().find(|candidate| candidate.is_file()) {
+                Some(file) => {
+                    let file = file.display();
+                    return Err(unusable(format!("is at {file}, but not executable: chmod +x makes it so")));
+                }
+                None => return Err(AgentError::NotInstalled { program: shown() }),
+            },
         }
     };
     match why_no_script(&found, path) {
@@ -111,9 +116,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("notes"), "").unwrap();
         std::fs::create_dir(dir.path().join("directory")).unwrap();
-        for name in ["notes", "directory"] {
-            assert!(!is_installed(name, dir.path().to_str().unwrap()), "{name}");
-        }
+        let told = |name: &str| {
+            let agent = Command::new(name.into(), Vec::new(), Access::default());
+            check_installed(&agent, dir.path().as_ref()).unwrap_err().to_string()
+        };
+        let notes = dir.path().join("notes");
+        let expected = format!("`notes` is at {}, but not executable: chmod +x makes it so", notes.display());
+        assert_eq!(told("notes"), format!("the agent's program {expected}"));
+        assert_eq!(told("directory"), "the agent's program `directory` is not on PATH");
     }
 
     #[test]
