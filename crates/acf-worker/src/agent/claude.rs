@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::Access;
-use super::stream::{gave_up, number, object, text, tool, trouble, verbatim};
+use super::stream::{first_line, gave_up, number, object, text, tool, trouble, verbatim};
 
 /// Where Claude Code keeps a subscription's tokens, below its home.
 const CREDENTIALS: &str = ".claude/.credentials.json";
@@ -145,6 +145,8 @@ impl Agent for Claude {
                 let told = format!("the model's service answers {status}; trying again in {wait} ms");
                 vec![AgentEvent::Text(told)]
             }
+            // What it tells of itself and of its tasks in the background, many kinds of it.
+            (Some("system"), Some(subtype)) => vec![remark(&event, subtype)],
             (Some("assistant"), _) => {
                 let contents = event.pointer("/message/content").and_then(Value::as_array);
                 let said = contents.into_iter().flatten().filter_map(content);
@@ -157,6 +159,14 @@ impl Agent for Claude {
             _ => verbatim(line),
         }
     }
+}
+
+/// Tells in one line what it remarks: `task started: Build the docs`, `task notification: completed, Built`.
+fn remark(event: &Value, subtype: &str) -> AgentEvent {
+    let words = ["/status", "/description", "/summary", "/message", "/content"];
+    let told: Vec<_> = words.into_iter().filter_map(|place| text(event, place)).map(first_line).collect();
+    let name = subtype.replace('_', " ");
+    AgentEvent::Text(if told.is_empty() { name } else { format!("{name}: {}", told.join(", ")) })
 }
 
 fn content(block: &Value) -> Option<AgentEvent> {
@@ -341,6 +351,29 @@ mod tests {
         for older in [tokens(1000).to_json(), tokens(999).to_json(), "{}".into(), "no JSON".into()] {
             assert!(agent.renewed(file, &older).is_none(), "{older}");
         }
+    }
+
+    #[test]
+    fn what_it_remarks_is_told_in_one_line_and_not_as_json() {
+        let said =
+            |fields: &str| claude().parse(&format!(r#"{{"type":"system","session_id":"s",{fields}}}"#));
+        let told = |text: &str| vec![AgentEvent::Text(text.into())];
+        assert_eq!(
+            said(
+                r#""subtype":"task_started","task_id":"b1","task_type":"local_bash","description":"Wait\nlong""#
+            ),
+            told("task started: Wait")
+        );
+        assert_eq!(
+            said(r#""subtype":"task_notification","task_id":"b1","status":"completed","summary":"Done""#),
+            told("task notification: completed, Done")
+        );
+        assert_eq!(
+            said(r#""subtype":"compact_boundary","compact_metadata":{"x":1}"#),
+            told("compact boundary")
+        );
+        let long = said(&format!(r#""subtype":"new_kind","message":"{}""#, "x".repeat(1000)));
+        assert_eq!(long, told(&format!("new kind: {}", "x".repeat(200))));
     }
 
     #[test]

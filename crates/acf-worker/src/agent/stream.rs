@@ -41,9 +41,13 @@ pub(super) fn tool(name: &str, input: Option<&Value>) -> AgentEvent {
         Some(Value::Object(fields)) => fields.values().find_map(Value::as_str),
         _ => None,
     };
-    let line = first.and_then(|text| text.lines().next()).unwrap_or_default();
-    let line: String = line.chars().take(LONGEST_SUMMARY).collect();
+    let line = first.map(first_line).unwrap_or_default();
     AgentEvent::Tool { summary: format!("{name} {line}").trim_end().to_owned() }
+}
+
+/// Returns the first line of a text, cut where it is long.
+pub(super) fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(LONGEST_SUMMARY).collect()
 }
 
 /// Tells of one more turn of the conversation with the model.
