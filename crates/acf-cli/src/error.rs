@@ -150,7 +150,8 @@ pub fn hint_for(error: &StartError) -> Option<String> {
         }
         StartError::Agent(AgentError::RefusesRoot { variable, .. }) => {
             return Some(format!(
-                "start the worker as another user, or set ACF_AGENT_USER; {variable}=1 if this machine is a sandbox"
+                "set ACF_AGENT_USER, or start the worker as another user; {variable}=1 if this machine is a sandbox, but \
+                 an agent that is root can read acf's own tokens in /proc"
             ));
         }
         StartError::Agent(AgentError::NotInstalled { .. }) => {
