@@ -114,8 +114,8 @@ fn agent(reader: &mut Reader<'_>, word: Word, is_first: bool) -> Option<AgentCho
         }
         Word::Gemini => AgentChoice::Gemini(access(Some(&GEMINI_MODEL), &[&GEMINI_API_KEY])),
         Word::Opencode => {
-            let names = [&ANTHROPIC_API_KEY, &OPENAI_API_KEY, &GEMINI_API_KEY, &OPENROUTER_API_KEY];
-            AgentChoice::Opencode(access(Some(&OPENCODE_MODEL), &names))
+            let model = access(Some(&OPENCODE_MODEL), &[]).model;
+            AgentChoice::Opencode(access(Some(&OPENCODE_MODEL), keys_for(model.as_deref())))
         }
         Word::Command => {
             let access = access(None, &[]);
@@ -123,6 +123,18 @@ fn agent(reader: &mut Reader<'_>, word: Word, is_first: bool) -> Option<AgentCho
             AgentChoice::Command { program, args, access }
         }
     })
+}
+
+/// Returns the keys that opencode may need for a model, which it names as `provider/model`: one that it does not
+/// know by itself is configured, and may use any of them.
+fn keys_for(model: Option<&str>) -> &'static [&'static Variable] {
+    match model.and_then(|model| model.split_once('/')).map(|(provider, _)| provider) {
+        Some("anthropic") => &[&ANTHROPIC_API_KEY],
+        Some("openai") => &[&OPENAI_API_KEY],
+        Some("google") => &[&GEMINI_API_KEY],
+        Some("openrouter") => &[&OPENROUTER_API_KEY],
+        _ => &[&ANTHROPIC_API_KEY, &OPENAI_API_KEY, &GEMINI_API_KEY, &OPENROUTER_API_KEY],
+    }
 }
 
 fn secret(reader: &Reader<'_>, variable: &Variable) -> Option<SecretString> {
