@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::child_environment::is_acted_by;
+use super::child_environment::{for_agent, is_acted_by};
 use super::reader::Reader;
 use super::sources::Found;
 use super::variables::{
@@ -76,6 +76,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Vec<AgentChoice> {
     }
     let words = reader.choices(&AGENT, WORDS).unwrap_or_default();
     warn_of_own(reader);
+    warn_of_further_secrets(reader);
     let choices = words.iter().enumerate().map(|(n, word)| agent(reader, *word, n == 0));
     let choices: Vec<_> = choices.collect::<Vec<_>>().into_iter().flatten().collect();
     warn_of_unknown_costs(reader, &choices);
@@ -161,6 +162,28 @@ fn warn_of_own(reader: &mut Reader<'_>) {
         let own = own.join(", ");
         reader.warn(format!(
             "AGENT_ENV gives agents {own}, which acf acts by: so can whatever an issue makes them do"
+        ));
+    }
+}
+
+/// Warns of what looks like a secret in the worker's environment and is none of acf's: agents see it, too.
+fn warn_of_further_secrets(reader: &mut Reader<'_>) {
+    let is_secret = |name: &str| {
+        let name = name.to_ascii_uppercase();
+        ["_TOKEN", "_SECRET", "_PASSWORD", "_KEY"].iter().any(|end| name.ends_with(end))
+    };
+    let meant = reader.words(&AGENT_ENV);
+    let seen = for_agent(reader.layers().environment(), &reader.mask());
+    let names: Vec<_> = seen
+        .into_iter()
+        .filter(|(name, value)| is_secret(name) && !value.is_empty() && !meant.contains(name))
+        .map(|(name, _)| name)
+        .collect();
+    if let Some(first) = names.first() {
+        let names = names.join(", ");
+        reader.warn(format!(
+            "agents see {names} of this environment, and so does whatever an issue makes them do: start workers \
+             without (env -u {first} …), or name in AGENT_ENV what is meant for agents"
         ));
     }
 }

@@ -67,6 +67,65 @@ fn whoever_gives_agents_what_acf_acts_by_is_warned_by_name() {
 }
 
 #[test]
+fn what_looks_like_a_secret_and_is_not_meant_for_agents_is_warned_of_by_name() {
+    let set = [
+        ("AGENT", "script"),
+        ("GIT_TOKEN", "t-git"),
+        ("COPY", "t-git"),
+        ("NPM_TOKEN", "npm-7919"),
+        ("DB_PASSWORD", "db-7919"),
+        ("KEYBOARD", "qwerty"),
+        ("EMPTY_KEY", ""),
+    ];
+    let warnings = |names: &str| loaded(with(&[&set[..], &[("AGENT_ENV", names)]].concat())).warnings;
+    assert_eq!(
+        warnings(""),
+        [
+            "agents see DB_PASSWORD, NPM_TOKEN of this environment, and so does whatever an issue makes them do: start \
+          workers without (env -u DB_PASSWORD …), or name in AGENT_ENV what is meant for agents"
+        ]
+    );
+    assert_eq!(warnings("DB_PASSWORD,NPM_TOKEN"), Vec::<String>::new());
+}
+
+#[test]
+fn opencode_is_given_the_key_of_its_models_provider_alone() {
+    let keys = [
+        ("ANTHROPIC_API_KEY", "sk-a"),
+        ("OPENAI_API_KEY", "sk-o"),
+        ("GEMINI_API_KEY", "sk-g"),
+        ("OPENROUTER_API_KEY", "sk-r"),
+    ];
+    let given = |agents: &str, model: (&str, &str)| {
+        let settings = loaded(with(
+            &[&keys[..], &[("AGENT", agents), model, ("AGENT_ENV", "EXTRA"), ("EXTRA", "x")]].concat(),
+        ));
+        match settings.fallbacks.into_iter().next().or(settings.agent) {
+            Some(AgentChoice::Opencode(access)) => {
+                access.env.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for (model, key) in [
+        ("anthropic/claude-sonnet-4-6", "ANTHROPIC_API_KEY"),
+        ("openai/gpt-5.4", "OPENAI_API_KEY"),
+        ("google/gemini-2.5-pro", "GEMINI_API_KEY"),
+        ("openrouter/anthropic/claude-sonnet-4.5", "OPENROUTER_API_KEY"),
+    ] {
+        assert_eq!(given("opencode", ("OPENCODE_MODEL", model)), [key, "EXTRA"]);
+        assert_eq!(given("opencode", ("AGENT_MODEL", model)), [key, "EXTRA"]);
+    }
+    let all = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "EXTRA"];
+    assert_eq!(given("opencode", ("OPENCODE_MODEL", "scripted/m1")), all);
+    assert_eq!(
+        given("script,opencode", ("AGENT_MODEL", "openai/gpt-5.4")),
+        all,
+        "that is the first one's model"
+    );
+}
+
+#[test]
 fn the_tokens_of_a_claude_subscription_are_those_of_the_settings() {
     let whole = [
         ("AGENT", "claude"),
