@@ -74,6 +74,20 @@ fn a_token_that_claude_has_renewed_during_a_run_is_neither_published_nor_told() 
 }
 
 #[test]
+fn temporary_files_of_an_agent_go_with_its_run() {
+    let script = r#"cat > /dev/null; echo left > "$TMPDIR/left"; cp "$TMPDIR/left" a.txt; echo "$TMPDIR" > "$KEPT/place""#;
+    let factory = with("claude", script);
+    // Where a path is too long for sockets in it, the system's own place is used.
+    let work = tempfile::tempdir_in("/tmp").unwrap();
+    let factory = factory.with("LOOP_WORK_DIR", work.path().to_str().unwrap());
+    factory.drain().done();
+    assert_eq!(factory.sandbox().file_at("main", "a.txt").as_deref(), Some("left\n"));
+    let place = kept(&factory, "place");
+    assert!(std::path::Path::new(&place).starts_with(work.path()), "{place}");
+    assert!(!std::path::Path::new(place.trim()).exists());
+}
+
+#[test]
 fn copilot_is_given_the_trackers_token_where_it_has_none_and_no_other_credential() {
     let token = |more: &[(&str, &str)]| {
         let factory = with("copilot", r#"cat > /dev/null; env > "$KEPT/env"; echo A > a.txt"#);

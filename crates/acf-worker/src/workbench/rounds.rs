@@ -1,6 +1,8 @@
 //! A run's rounds with its agents: which of them works, in which words it is told what to do, and what it
 //! may still use.
 
+use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,12 @@ use crate::prompt::{self, SoFar};
 
 /// The most of a diff that a prompt holds, in bytes.
 const LONGEST_DIFF: usize = 16 * 1024;
+/// Names the directory of temporary files.
+const TMPDIR: &str = "TMPDIR";
+/// Where a run's agents have theirs, beside the checkout.
+const TEMPORARY: &str = "tmp";
+/// A longer path leaves no room for the names of sockets, which have 107 bytes in all.
+const LONGEST_TMPDIR: usize = 70;
 /// Where an agent may leave a report: in its checkout, but nothing that could be committed.
 const REPORT: &str = ".git/acf-agent-report";
 
@@ -147,7 +155,9 @@ impl GitBench {
             report: Some(Path::new(REPORT)),
         };
         let (timeouts, allowance) = (self.policy.timeouts, &self.with.allowance);
-        let place = self.with.place(&tree, timeout, Some(timeouts.of_silence(allowance.stall)));
+        let environment = self.environment_of_agent().await?;
+        let mut place = self.with.place(&tree, timeout, Some(timeouts.of_silence(allowance.stall)));
+        place.env = &environment;
         let mut log = capped_log(&self.job.issue.key, "agent");
         let agent = self.agent();
         self.settle_home(&*agent, place).await?;
@@ -184,6 +194,19 @@ impl GitBench {
         self.session = report.session.or(self.session.take());
         self.last_prompt = prompt;
         Ok(Event::AgentEnded(self.judged(report.outcome)))
+    }
+
+    /// Returns the environment of this run's agents: their temporary files go with the run.
+    async fn environment_of_agent(&self) -> Result<Vec<(OsString, OsString)>, Failure> {
+        let directory = self.checkout.scratch().join(TEMPORARY);
+        if directory.as_os_str().len() > LONGEST_TMPDIR {
+            return Ok(self.with.environment.clone());
+        }
+        fs::create_dir_all(&directory)
+            .map_err(|error| broken("cannot make a directory for the agent's temporary files", &error))?;
+        self.with.hand_over(&directory).await?;
+        let others = self.with.environment.iter().filter(|(name, _)| name != TMPDIR).cloned();
+        Ok(others.chain([(TMPDIR.into(), directory.into())]).collect())
     }
 
     /// Shares what agents renew of their files with the workers beside this one, and with those to come.
