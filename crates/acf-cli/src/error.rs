@@ -7,10 +7,11 @@ use std::process::ExitCode;
 
 use acf_core::agent::AgentError;
 use acf_core::claim::ClaimError;
+use acf_core::issue::IssueKey;
 use acf_core::tracker::TrackerError;
 use acf_worker::agent_user::AgentUserError;
 use acf_worker::assembly::StartError;
-use acf_worker::config::Problems;
+use acf_worker::config::{Problems, Tracker};
 use acf_worker::git::probe::{MINIMUM_VERSION, ProbeError};
 use acf_worker::worker::WorkerError;
 use anstyle::{AnsiColor, Style};
@@ -184,6 +185,62 @@ pub fn hint_for(error: &StartError) -> Option<String> {
         }
     };
     Some(hint.to_owned())
+}
+
+/// Returns an error of a tracker with what was attempted and, for one that is a service, what a person can do
+/// about it, unless the error itself says so. A file's errors say all there is to be said.
+#[must_use]
+pub fn of_tracker(error: TrackerError, attempt: Attempt<'_>, tracker: &Tracker) -> anyhow::Error {
+    let (place, token, address, docs) = match tracker {
+        Tracker::Todo(_) => return error.into(),
+        Tracker::GitHub(github) => {
+            let place = format!("{} on GitHub", github.repository);
+            (place, "GH_TOKEN", "PROJECT, and GITHUB_API_URL if it is set", "docs/github.md")
+        }
+        Tracker::Jira(jira) => {
+            let place = format!("the project `{}` in Jira", jira.project);
+            (place, "JIRA_EMAIL and JIRA_TOKEN", "PROJECT, JIRA_SITE and JIRA_API_URL", "docs/jira.md")
+        }
+    };
+    let hint = match &error {
+        TrackerError::Unauthorized(_) => {
+            Some(format!("check {token}, and what the account may do; {docs} tells the set-up"))
+        }
+        TrackerError::NotFound(_) => Some("`acf issues list` shows which there are".to_owned()),
+        // What it does not let itself be changed to, it says.
+        TrackerError::Impossible(_) if matches!(attempt, Attempt::Change(_)) => None,
+        TrackerError::Impossible(_) => Some(format!("check {address}; {docs} tells the set-up")),
+        TrackerError::Other { .. } => Some(format!(
+            "check {address}, and HTTPS_PROXY where a proxy is in between; it may pass by itself: try again"
+        )),
+        TrackerError::RateLimited { .. } | TrackerError::Unavailable { .. } | TrackerError::Unreadable(_) => {
+            None
+        }
+    };
+    let attempted = match attempt {
+        Attempt::List => format!("cannot list the issues of {place}"),
+        Attempt::Read(key) => format!("cannot read issue {key} of {place}"),
+        Attempt::Change(key) => format!("cannot change issue {key} of {place}"),
+        Attempt::FindAccount => format!("cannot find out whom issues of {place} are assigned to"),
+    };
+    let error = anyhow::Error::new(error).context(attempted);
+    match hint {
+        Some(hint) => error.context(Hint(hint)),
+        None => error,
+    }
+}
+
+/// What was attempted with a tracker.
+#[derive(Clone, Copy, Debug)]
+pub enum Attempt<'a> {
+    /// To list issues.
+    List,
+    /// To read an issue.
+    Read(&'a IssueKey),
+    /// To change an issue.
+    Change(&'a IssueKey),
+    /// To find out the account that issues are assigned to.
+    FindAccount,
 }
 
 /// Adds which service wants no calls, why and until when, where a tracker asks to wait: `service` is what the

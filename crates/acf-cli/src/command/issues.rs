@@ -19,7 +19,7 @@ use crate::args::{
     AssignArgs, ClaimArgs, CommentArgs, ExplainArgs, IssuesCommand, ListArgs, ShowArgs, TransitionArgs,
 };
 use crate::context::{Context, with_hint};
-use crate::error::Exit;
+use crate::error::{Attempt, Exit, of_tracker};
 use crate::process::Sight;
 use crate::ui::{Out, Table, harmless, one_line, say};
 
@@ -50,13 +50,14 @@ pub async fn run(command: &IssuesCommand, context: &Context, out: &mut Out) -> a
 async fn list(args: &ListArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Tracker)?;
     let tracker = context.tracker(&settings).await?.port;
+    let failed = |error| of_tracker(error, Attempt::List, &settings.tracker);
     let issues = match args.stage {
         Some(stage) => {
-            let candidates = tracker.candidates(stage).await?;
+            let candidates = tracker.candidates(stage).await.map_err(failed)?;
             let wanted = |issue: &Issue| judge_issue(issue, stage, &settings.rules).is_eligible();
             candidates.into_iter().filter(wanted).collect()
         }
-        None => tracker.list().await?,
+        None => tracker.list().await.map_err(failed)?,
     };
     if args.output.json {
         out.json(&issues)?;
@@ -81,8 +82,7 @@ fn table_of(issues: &[Issue]) -> String {
 
 async fn show(args: &ShowArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Tracker)?;
-    let tracker = context.tracker(&settings).await?;
-    let issue = tracker.port.issue(&settings.tracker.key(&args.key).into()).await?;
+    let issue = read(context, &settings, &args.key).await?;
     if args.output.json {
         out.json(&issue)?;
         return Ok(Exit::Done);
@@ -105,6 +105,20 @@ async fn show(args: &ShowArgs, context: &Context, out: &mut Out) -> anyhow::Resu
     Ok(Exit::Done)
 }
 
+/// Reads an issue.
+async fn read(context: &Context, settings: &Settings, key: &IssueKey) -> anyhow::Result<Issue> {
+    let tracker = context.tracker(settings).await?;
+    let key = settings.tracker.key(key);
+    let read = tracker.port.issue(&key.clone().into()).await;
+    read.map_err(|error| of_tracker(error, Attempt::Read(&key), &settings.tracker))
+}
+
+/// Returns the account that the tracker's issues are assigned to.
+async fn account(tracker: &OpenTracker, settings: &Settings) -> anyhow::Result<String> {
+    let account = tracker.port.whoami().await;
+    account.map_err(|error| of_tracker(error, Attempt::FindAccount, &settings.tracker))
+}
+
 /// Whether a worker would take an issue, for scripts.
 #[derive(Serialize)]
 struct Explanation<'a> {
@@ -122,8 +136,7 @@ async fn judged(
     key: &IssueKey,
     stage: Stage,
 ) -> anyhow::Result<(Issue, Verdict)> {
-    let tracker = context.tracker(settings).await?;
-    let issue = tracker.port.issue(&settings.tracker.key(key).into()).await?;
+    let issue = read(context, settings, key).await?;
     let rules = &settings.rules;
     let verdict = match context.repository(settings).await? {
         Some(repository) => {
@@ -247,7 +260,7 @@ pub(super) async fn claim_next(
     let key = key.map(|typed| settings.tracker.key(typed));
     let account = match account {
         Some(account) => account.to_owned(),
-        None => tracker.port.whoami().await?,
+        None => self::account(&tracker, &settings).await?,
     };
     let rules = &settings.rules;
     let is_wanted = |issue: &Issue| {
@@ -257,7 +270,9 @@ pub(super) async fn claim_next(
         (None, Some(todo)) => return Ok(todo.claim_next(stage, &account, &is_wanted).await?),
         (None, None) => assign_next(&*tracker.port, stage, &account, &is_wanted).await?,
         (Some(repository), _) => {
-            let mut candidates = tracker.port.candidates(stage).await?;
+            let candidates = tracker.port.candidates(stage).await;
+            let mut candidates =
+                candidates.map_err(|error| of_tracker(error, Attempt::List, &settings.tracker))?;
             candidates.retain(|issue| key.as_ref().is_none_or(|key| *key == issue.key));
             let orders = orders(&settings, stage, account, &repository.trunk);
             let claims: Arc<dyn ClaimStore> = repository.claims;
@@ -317,7 +332,7 @@ async fn assign(args: &AssignArgs, context: &Context) -> anyhow::Result<Exit> {
         Some(account) => account.clone(),
         None => {
             let settings = context.settings(Need::Tracker)?;
-            context.tracker(&settings).await?.port.whoami().await?
+            self::account(&context.tracker(&settings).await?, &settings).await?
         }
     };
     let told = format!("assigned to {account}:");
@@ -349,7 +364,8 @@ pub(super) async fn change_one(
     let settings = context.settings(Need::Tracker)?;
     let tracker = context.tracker(&settings).await?;
     let key = settings.tracker.key(key);
-    tracker.port.apply(&IssueRef::from(key.clone()), &[change]).await?;
+    let changed = tracker.port.apply(&IssueRef::from(key.clone()), &[change]).await;
+    changed.map_err(|error| of_tracker(error, Attempt::Change(&key), &settings.tracker))?;
     say(format!("{told} {key}"));
     Ok(Exit::Done)
 }

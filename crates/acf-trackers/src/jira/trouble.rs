@@ -2,7 +2,7 @@
 
 use acf_core::tracker::TrackerError;
 
-use crate::http::{Answer, HttpError, Refusal};
+use crate::http::{Answer, HttpError, Refusal, Trouble};
 
 /// What a call is for: what it takes, and what its failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,12 @@ impl Doing {
 /// about one issue. What a 404 means, and a 400, is for the caller to say
 /// before, where it knows more.
 pub(super) fn meaning(error: HttpError, doing: Doing) -> TrackerError {
+    if let Trouble::Redirected { .. } = &*error.trouble {
+        return TrackerError::Impossible(format!(
+            "a page for people, mostly one to log in, comes instead of Jira's API: JIRA_SITE has to be a site of Jira \
+             Cloud, and JIRA_API_URL its API, without anything that follows in a browser's address ({error})"
+        ));
+    }
     let Some(refusal) = error.refusal() else { return error.into() };
     let attempt = doing.words();
     match refusal.status {
