@@ -7,11 +7,16 @@ use crate::money::cost;
 use crate::receipt::Receipt;
 use crate::run::{Outcome, RunRecord};
 
-/// Renders a run's receipt as the Markdown table that a tracker shows; `commit` is what landed.
+/// Renders a run's receipt as the Markdown table that a tracker shows; `commit` is what landed. A run that ended
+/// before it had an agent shows none, and one that is no attempt has no number.
 #[must_use]
 pub fn table(record: &RunRecord, commit: Option<&str>) -> String {
     let receipt = &record.receipt;
-    let mut table = format!("| | |\n|---|---|\n| agent | {} |\n", cell(&agent_line(receipt)));
+    let mut table = "| | |\n|---|---|\n".to_owned();
+    let agent = agent_line(receipt);
+    if !agent.is_empty() {
+        let _ = writeln!(table, "| agent | {} |", cell(&agent));
+    }
     if let Some(gate) = gate_line(record) {
         let on = commit.filter(|_| !receipt.gate.is_empty());
         let on = on.map(|commit| format!(", on a clean checkout of {commit}")).unwrap_or_default();
@@ -19,8 +24,8 @@ pub fn table(record: &RunRecord, commit: Option<&str>) -> String {
     }
     let _ = writeln!(
         table,
-        "| run | {} attempt, {}, worker {}{}{} |",
-        ordinal(receipt.attempt),
+        "| run | {}{}, worker {}{}{} |",
+        attempt(record),
         duration(Duration::from_millis(receipt.duration_ms)),
         cell(record.worker.as_str()),
         match receipt.fix_rounds {
@@ -31,6 +36,17 @@ pub fn table(record: &RunRecord, commit: Option<&str>) -> String {
         if receipt.resumed { " · took up interrupted work" } else { "" },
     );
     table
+}
+
+/// Says which attempt a run was, where it was one.
+fn attempt(record: &RunRecord) -> String {
+    match &record.outcome {
+        Outcome::Landed { .. } => format!("{} attempt, ", ordinal(record.receipt.attempt)),
+        Outcome::Failed(failure) if failure.kind.counts() => {
+            format!("{} attempt, ", ordinal(record.receipt.attempt))
+        }
+        Outcome::Failed(_) | Outcome::Interrupted | Outcome::Withdrawn { .. } => String::new(),
+    }
 }
 
 /// Writes a text so that it stays in one cell of a table: a `|` ends a cell, within code as well.
@@ -134,6 +150,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::receipt::{CheckResult, Part, Usage};
     use crate::run::tests::{landed as landed_record, record};
+    use crate::run::{Failure, FailureKind};
 
     pub(crate) fn receipt() -> Receipt {
         Receipt {
@@ -170,6 +187,18 @@ pub(crate) mod tests {
         | agent | claude 2.1, sonnet · 14 turns · 41k in, 612 out · $0.31 |
         | gate | `make test \| tee log` exit 0 (0.1 s), `grep 'a\\|b' x` exit 0 (0.1 s), `` echo `date` `` exit 0 (0.1 s), ``` printf '``\|' ``` exit 0 (0.1 s), `a && b` exit 0 (0.1 s) |
         | run | 2nd attempt, 6 min 04 s, worker w1 · 1 fix round |
+        ");
+    }
+
+    #[test]
+    fn a_run_that_is_no_attempt_and_had_no_agent_shows_neither() {
+        let fault = Failure::new(FailureKind::RepositoryFault, ".acf/config.toml is not valid");
+        let receipt = Receipt { attempt: 1, duration_ms: 300, ..Receipt::default() };
+        let record = RunRecord { receipt, ..record(Outcome::Failed(fault), 1) };
+        insta::assert_snapshot!(table(&record, None), @r"
+        | | |
+        |---|---|
+        | run | 0.3 s, worker w1 |
         ");
     }
 
