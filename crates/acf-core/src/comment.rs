@@ -18,10 +18,18 @@ const LONGEST_TITLE: usize = 250;
 pub enum Review {
     /// In the pull request at that URL.
     PullRequest(String),
-    /// On the branch alone: the host refused a pull request, for that reason.
-    Refused(String),
-    /// On the branch alone: acf opens no pull requests on that host.
-    NoPullRequests,
+    /// On the branch alone: the host refused a pull request.
+    Refused {
+        /// Why it did.
+        why: String,
+        /// The page on which a person opens one, if the host has such a page.
+        by_hand: Option<String>,
+    },
+    /// On the branch alone: acf opens no pull requests on that host, or has no token for it.
+    NoPullRequests {
+        /// The page on which a person opens one, if the host has such a page.
+        by_hand: Option<String>,
+    },
 }
 
 /// What a report leads its readers to, besides what the run's record says.
@@ -172,13 +180,28 @@ fn landed(record: &RunRecord, leads: &Leads) -> String {
 fn waiting(review: &Review) -> String {
     match review {
         Review::PullRequest(url) => format!(" It waits for review: {url}"),
-        Review::Refused(why) => {
-            format!(" No pull request could be opened: {why}. Please open one from that branch.")
+        Review::Refused { why, by_hand } => {
+            format!(
+                " No pull request could be opened: {why}. Please open one from that branch{}",
+                at(by_hand)
+            )
         }
-        Review::NoPullRequests => {
+        Review::NoPullRequests { by_hand: None } => {
             " acf opens no pull requests on this host: please open one from that branch.".to_owned()
         }
+        Review::NoPullRequests { by_hand } => {
+            format!(
+                " acf opens no pull requests here, as GH_TOKEN or GITHUB_API_URL is not set for this host. Please open one from \
+                 that branch{}",
+                at(by_hand)
+            )
+        }
     }
+}
+
+/// Says at the end of a sentence where to go.
+fn at(page: &Option<String>) -> String {
+    page.as_ref().map_or_else(|| ".".to_owned(), |page| format!(": {page}"))
 }
 
 fn withdrawn(record: &RunRecord, why: &str) -> String {
@@ -347,15 +370,22 @@ mod tests {
         let url = "https://h.example/acme/shop/pull/5".to_owned();
         assert_eq!(told(Review::PullRequest(url.clone())), format!("{headline} It waits for review: {url}"));
         assert_eq!(
-            told(Review::Refused("the token may not".into())),
+            told(Review::Refused { why: "the token may not".into(), by_hand: None }),
             format!(
                 "{headline} No pull request could be opened: the token may not. Please open one from that branch."
             )
         );
         assert_eq!(
-            told(Review::NoPullRequests),
+            told(Review::NoPullRequests { by_hand: None }),
             format!("{headline} acf opens no pull requests on this host: please open one from that branch.")
         );
+        let page = "https://h.example/acme/shop/compare/main...feature/TODO-3?expand=1".to_owned();
+        let ends_with_page = format!(" Please open one from that branch: {page}");
+        let refused = Review::Refused { why: "the token may not".into(), by_hand: Some(page.clone()) };
+        let without_token = Review::NoPullRequests { by_hand: Some(page) };
+        for told in [told(refused), told(without_token)] {
+            assert!(told.ends_with(&ends_with_page), "{told}");
+        }
     }
 
     #[test]

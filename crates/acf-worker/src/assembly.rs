@@ -44,7 +44,7 @@ use crate::prices::PricesError;
 use crate::process::{self, End, Guard, GuardedCommand, Limits, Place};
 use crate::start::patiently;
 use crate::workbench::GitWorkbench;
-use crate::worker::{Hosting, Life, Orders, Patrol, PullRequests, Surroundings, Worker, WorkerError};
+use crate::worker::{Hosting, Life, Orders, Patrol, Surroundings, Worker, WorkerError};
 
 /// Where renewed files of agents are kept, below the work directory.
 const RENEWALS: &str = "renewed";
@@ -192,12 +192,12 @@ pub fn open_hosting(settings: &Settings, repository: &Repository) -> Result<Host
         Some(github) => {
             let host: Arc<dyn GitHost> =
                 Arc::new(GitHub::new(github.clone(), clock())?.masked_by(&settings.mask));
-            let host = Arc::new(Masked::new(host, settings.mask.clone()));
-            Some(PullRequests { host, base: repository.trunk.clone() })
+            let host: Arc<dyn GitHost> = Arc::new(Masked::new(host, settings.mask.clone()));
+            Some(host)
         }
         None => None,
     };
-    Ok(Hosting { pull_requests, pages })
+    Ok(Hosting { pull_requests, base: repository.trunk.clone(), pages })
 }
 
 /// Makes all agents that are configured, and checks that their programs are there.

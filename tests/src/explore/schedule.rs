@@ -11,7 +11,7 @@ use acf_core::issue::Stage;
 use acf_core::mask::Mask;
 use acf_core::progress::{Observer, What};
 use acf_core::run::{RunId, WorkerId};
-use acf_worker::worker::{Hosting, Orders, Pass, PullRequests, Surroundings, Worker, WorkerError};
+use acf_worker::worker::{Hosting, Orders, Pass, Surroundings, Worker, WorkerError};
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
@@ -148,7 +148,8 @@ impl Schedule<'_> {
             claims: Arc::new(Claims::new(hand.clone())),
             tracker: Arc::new(Issues(hand.clone())),
             hosting: Hosting {
-                pull_requests: Some(PullRequests { host: Arc::new(Pulls(hand.clone())), base: TRUNK.into() }),
+                pull_requests: Some(Arc::new(Pulls(hand.clone()))),
+                base: TRUNK.into(),
                 pages: None,
             },
             workbench: Arc::new(Benches(hand.clone())),

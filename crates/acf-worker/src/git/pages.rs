@@ -58,6 +58,8 @@ pub struct Pages {
     before_branch: String,
     /// Whether the branch is one segment, its own slashes encoded.
     branch_is_segment: bool,
+    /// What comes before the branches that are compared, on GitHub: `https://github.com/acme/shop/compare`.
+    before_compared: Option<String>,
 }
 
 impl Pages {
@@ -68,7 +70,8 @@ impl Pages {
         let Location { host, path, origin } = repository;
         let is_named = |name: &str| host.split('.').any(|label| label == name);
         let path = utf8_percent_encode(path, IN_PATH);
-        let (middle, branch_is_segment) = if host == github || is_named("github") {
+        let is_github = host == github || is_named("github");
+        let (middle, branch_is_segment) = if is_github {
             ("blob", false)
         } else if is_named("gitlab") {
             ("-/blob", false)
@@ -77,7 +80,21 @@ impl Pages {
         } else {
             return None;
         };
-        Some(Self { before_branch: format!("{origin}/{path}/{middle}"), branch_is_segment })
+        Some(Self {
+            before_branch: format!("{origin}/{path}/{middle}"),
+            branch_is_segment,
+            before_compared: is_github.then(|| format!("{origin}/{path}/compare")),
+        })
+    }
+
+    /// Returns the page on which a person opens a pull request of a branch, filled in as far as the host can; `None`
+    /// on hosts other than GitHub
+    /// (<https://docs.github.com/en/pull-requests/collaborating-with-pull-requests/proposing-changes-to-your-work-with-pull-requests/using-query-parameters-to-create-a-pull-request>).
+    #[must_use]
+    pub fn new_pull_request(&self, base: &str, branch: &str) -> Option<String> {
+        let encoded = |branch| utf8_percent_encode(branch, IN_PATH);
+        let before = self.before_compared.as_ref()?;
+        Some(format!("{before}/{}...{}?expand=1", encoded(base), encoded(branch)))
     }
 
     /// Returns the page of a file as it is on a branch.
@@ -122,6 +139,22 @@ mod tests {
             "git@bitbucket.org:acme/shop.git",
             Some("https://bitbucket.org/acme/shop/src/main/plans/12.md"),
         );
+    }
+
+    #[test]
+    fn a_pull_request_is_opened_by_hand_on_the_page_that_compares_the_branches() {
+        let page = |address: &str| {
+            let pages = Pages::of(&Location::of(address).unwrap(), "code.acme.example").unwrap();
+            pages.new_pull_request("main", "feature/SHOP-1 #")
+        };
+        for (address, host) in [
+            ("git@github.com:acme/shop.git", "https://github.com"),
+            ("https://code.acme.example/acme/shop.git", "https://code.acme.example"),
+        ] {
+            let wanted = format!("{host}/acme/shop/compare/main...feature/SHOP-1%20%23?expand=1");
+            assert_eq!(page(address), Some(wanted));
+        }
+        assert_eq!(page("https://gitlab.com/acme/shop.git"), None);
     }
 
     #[test]

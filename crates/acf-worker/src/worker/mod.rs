@@ -184,18 +184,11 @@ pub struct Surroundings {
 #[derive(Clone, Default)]
 pub struct Hosting {
     /// Where pull requests are opened; `None` on a host that acf opens none on.
-    pub pull_requests: Option<PullRequests>,
-    /// The pages where people look at files; `None` where there are none, or they are not known.
-    pub pages: Option<Pages>,
-}
-
-/// Where pull requests are opened.
-#[derive(Clone)]
-pub struct PullRequests {
-    /// The host.
-    pub host: Arc<dyn GitHost>,
+    pub pull_requests: Option<Arc<dyn GitHost>>,
     /// The branch that work is to be merged into.
     pub base: String,
+    /// The pages where people look at the repository; `None` where there are none, or they are not known.
+    pub pages: Option<Pages>,
 }
 
 /// What a worker is told to do.

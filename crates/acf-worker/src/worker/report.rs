@@ -13,7 +13,7 @@ use acf_core::tracker::{Applied, Change, TrackerError};
 
 use super::lease::Lease;
 use super::patrol::chain;
-use super::{Clerk, PullRequests, WorkerError};
+use super::{Clerk, WorkerError};
 
 /// How often the tracker is tried when it cannot be reached.
 const TRIES: u32 = 4;
@@ -166,10 +166,11 @@ impl Clerk {
         record: &RunRecord,
         issue_page: Option<&str>,
     ) -> Result<Option<Review>, GitHostError> {
-        let base = self.hosting.pull_requests.as_ref().map_or("", |pulls| &pulls.base);
+        let base = &self.hosting.base;
         let Some(new) = comment::pull_request(record, issue_page, base) else { return Ok(None) };
-        let Some(PullRequests { host, .. }) = &self.hosting.pull_requests else {
-            return Ok(Some(Review::NoPullRequests));
+        let by_hand = self.hosting.pages.as_ref().and_then(|pages| pages.new_pull_request(base, &new.branch));
+        let Some(host) = &self.hosting.pull_requests else {
+            return Ok(Some(Review::NoPullRequests { by_hand }));
         };
         let opened = async {
             // An earlier run may have opened it, or this one, before its worker died.
@@ -188,7 +189,7 @@ impl Clerk {
             Err(GitHostError::Unauthorized(why) | GitHostError::Impossible(why)) => {
                 let issue = &record.issue;
                 tracing::warn!(issue.key = %issue, why, "cannot open a pull request for issue `{issue}`: {why}");
-                Ok(Some(Review::Refused(why)))
+                Ok(Some(Review::Refused { why, by_hand }))
             }
             Err(error) => Err(error),
         }

@@ -273,6 +273,9 @@ fn a_pull_request_that_the_token_may_not_open_is_left_to_a_person() {
     let standing = &github.standings()[&key];
     assert_eq!(standing.status, "In Review");
     assert!(standing.comments[0].contains("No pull request could be opened: "), "{standing:?}");
+    let page = "/acme/shop/compare/main...feature/1?expand=1\n";
+    let told = standing.comments[0].lines().next().map(|line| format!("{line}\n")).unwrap_or_default();
+    assert!(told.contains("Please open one from that branch: http") && told.ends_with(page), "{told}");
     assert_eq!(github.pulls_of("feature/1"), 0);
     assert_eq!(factory.sandbox().refs("refs/heads/feature"), ["refs/heads/feature/1"]);
 }
