@@ -39,6 +39,7 @@ fn a_policy_that_cannot_be_read_is_no_attempt_at_any_issue_and_is_shown_with_its
     let todo = factory.sandbox().todo_text();
     assert!(todo.starts_with("- [ ] a\n"), "it is not blocked: {todo}");
     assert_says(&todo, &["not valid: line 1: unknown field `verfy`", "does not count as an attempt"]);
+    assert!(!todo.contains("agent: ") && !todo.contains("1st attempt"), "{todo}");
 
     factory.drain().done();
     let again = factory.sandbox().todo_text();
