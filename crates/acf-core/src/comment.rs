@@ -191,8 +191,8 @@ fn waiting(review: &Review) -> String {
         }
         Review::NoPullRequests { by_hand } => {
             format!(
-                " acf opens no pull requests here, as GH_TOKEN or GITHUB_API_URL is not set for this host. Please open one from \
-                 that branch{}",
+                " acf opens no pull requests here, as GH_TOKEN or GITHUB_API_URL is not set for this host. \
+                 Please open one from that branch{}",
                 at(by_hand)
             )
         }

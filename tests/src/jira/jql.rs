@@ -36,13 +36,19 @@ impl Query {
     }
 }
 
-/// Reads a query of a site with those statuses.
-pub(super) fn parse(text: &str, statuses: &[String]) -> Result<Query, String> {
+/// Reads a query of a site with those statuses, that ranks its issues or not.
+pub(super) fn parse(text: &str, statuses: &[String], has_ranks: bool) -> Result<Query, String> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0, statuses };
     let query = parser.any()?;
-    for word in ["order", "by", "rank", "asc"] {
-        parser.word(word)?;
+    parser.word("order")?;
+    parser.word("by")?;
+    if !parser.takes("created") {
+        parser.word("rank")?;
+        if !has_ranks {
+            return Err("Field 'rank' does not exist or you do not have permission to view it.".to_owned());
+        }
     }
+    parser.word("asc")?;
     match parser.peek() {
         None => Ok(query),
         Some(token) => Err(format!("Error in the JQL Query: Expecting the end, but got {token:?}.")),

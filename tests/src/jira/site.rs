@@ -85,6 +85,8 @@ pub(super) struct State {
     pub(super) forbidden: BTreeSet<String>,
     /// Whether the field for labels is missing on the screen by which issues are edited.
     pub(super) hides_labels: bool,
+    /// Whether it ranks its issues, as Jira Software alone does.
+    has_ranks: bool,
     pub(super) token: String,
     /// Whether those who fail to log in are served as nobody, as some of Jira's calls do.
     pub(super) serves_nobody: bool,
@@ -112,6 +114,7 @@ impl Site {
             scopes: texts(&["read:jira-work", "write:jira-work", "read:jira-user"]).into_iter().collect(),
             forbidden: BTreeSet::new(),
             hides_labels: false,
+            has_ranks: true,
             token: TOKEN.to_owned(),
             serves_nobody: false,
             lag: 0,
@@ -212,6 +215,11 @@ impl Site {
         self.lock().forbidden.insert(permission.to_owned());
     }
 
+    /// Makes it a site without Jira Software, whose issues have no rank.
+    pub fn rank_nothing(&self) {
+        self.lock().has_ranks = false;
+    }
+
     /// Takes the field for labels off the screen by which issues are edited.
     pub fn hide_labels(&self) {
         self.lock().hides_labels = true;
@@ -280,7 +288,7 @@ impl State {
 
     /// Finds what a query asks for, or says what is wrong with it.
     pub(super) fn query(&self, jql: &str) -> Result<Vec<IssueState>, String> {
-        let query = jql::parse(jql, &self.statuses)?;
+        let query = jql::parse(jql, &self.statuses, self.has_ranks)?;
         let in_project = |issue: &&IssueState| issue.key.starts_with(PROJECT);
         Ok(self.searched().iter().filter(in_project).filter(|issue| query.holds(issue)).cloned().collect())
     }

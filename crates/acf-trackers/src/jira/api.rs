@@ -1,6 +1,9 @@
 //! The calls that acf makes of Jira, one function each.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use acf_core::issue::IssueRef;
+use acf_core::mask::Mask;
 use acf_core::tracker::TrackerError;
 use serde_json::{Value, json};
 
@@ -27,11 +30,32 @@ const PERMISSIONS: [(&str, &str); 5] = [
     ("EDIT_ISSUES", "Edit Issues"),
 ];
 
+/// The order of the backlog.
+const BY_RANK: &str = "rank ASC";
+/// The order of a site that ranks nothing.
+const BY_AGE: &str = "created ASC";
+
 pub(super) struct Api {
-    pub(super) http: Client,
+    http: Client,
+    /// Whether the site was found to rank nothing: only Jira Software does.
+    is_unranked: AtomicBool,
 }
 
 impl Api {
+    pub(super) fn new(http: Client) -> Self {
+        Self { http, is_unranked: AtomicBool::default() }
+    }
+
+    /// Keeps other secrets than the token out of errors too.
+    pub(super) fn masked_by(self, mask: &Mask) -> Self {
+        Self { http: self.http.masked_by(mask), ..self }
+    }
+
+    /// Returns how many requests were sent, repeated ones included.
+    pub(super) fn calls(&self) -> u64 {
+        self.http.calls()
+    }
+
     /// Returns the account that the credentials belong to.
     pub(super) async fn myself(&self) -> Result<Account, TrackerError> {
         let answer = self.http.send(&get(&["myself"])).await;
@@ -79,23 +103,34 @@ impl Api {
         Ok(accounts.iter().any(|found| found.account_id == account))
     }
 
-    /// Returns all issues that a query finds, in its order, and those of them that cannot be read.
+    /// Returns all issues for which a condition holds, the first of the backlog first, and those of them that
+    /// cannot be read. Where the site has no ranks, the oldest comes first.
     pub(super) async fn search(
         &self,
-        jql: &str,
+        condition: &str,
         project: &str,
     ) -> Result<(Vec<RawIssue>, Vec<Unreadable>), TrackerError> {
         let mut found: Vec<RawIssue> = Vec::new();
         let mut unreadable = Vec::new();
         let mut token: Option<String> = None;
+        let mut order = if self.is_unranked.load(Ordering::Relaxed) { BY_AGE } else { BY_RANK };
         loop {
+            let jql = format!("{condition} ORDER BY {order}");
             let mut body = json!({ "jql": jql, "fields": FIELDS, "maxResults": PAGE });
             if let Some(token) = &token {
                 body["nextPageToken"] = json!(token);
             }
             let request = post(&["search", "jql"]).json(body).repeatable();
-            let answer = self.http.send(&request).await;
-            let answer = answer.map_err(|error| trouble::of_search(error, project))?;
+            let answer = match self.http.send(&request).await {
+                Err(error) if order == BY_RANK && trouble::is_about_rank(&error) => {
+                    if !self.is_unranked.swap(true, Ordering::Relaxed) {
+                        tracing::warn!("this Jira ranks no issues: the oldest comes first ({error})");
+                    }
+                    order = BY_AGE;
+                    continue;
+                }
+                answer => answer.map_err(|error| trouble::of_search(error, project))?,
+            };
             trouble::refuse_anonymous(&answer)?;
             let SearchPage { issues, next_page_token } = answer.json()?;
             // An issue that is ranked anew meanwhile may stand on two pages.

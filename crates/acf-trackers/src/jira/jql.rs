@@ -1,11 +1,11 @@
-//! Queries in Jira's query language.
+//! Conditions in Jira's query language; in which order the issues come is told with the search.
 
 use acf_core::issue::{Stage, Status};
 
 use super::status_names::{StatusNames, label_of};
 use super::workflow::Workflow;
 
-/// Returns the query for what a stage might take. It names only statuses that the project has: Jira
+/// Returns the condition for what a stage might take. It names only statuses that the project has: Jira
 /// refuses a query with any other.
 pub(super) fn candidates(project: &str, stage: Stage, names: &StatusNames, workflow: &Workflow) -> String {
     let starts: &[Status] = match stage {
@@ -25,12 +25,12 @@ pub(super) fn candidates(project: &str, stage: Stage, names: &StatusNames, workf
         labels => format!(" AND (labels IS EMPTY OR labels NOT IN ({}))", list(labels.iter().copied())),
     };
     let project = quoted(project);
-    format!("project = {project} AND assignee IS EMPTY AND status IN ({statuses}){labels} ORDER BY rank ASC")
+    format!("project = {project} AND assignee IS EMPTY AND status IN ({statuses}){labels}")
 }
 
-/// Returns the query for all that is not done.
+/// Returns the condition for all that is not done.
 pub(super) fn all_open(project: &str) -> String {
-    format!("project = {} AND statusCategory != Done ORDER BY rank ASC", quoted(project))
+    format!("project = {} AND statusCategory != Done", quoted(project))
 }
 
 fn list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
@@ -74,9 +74,9 @@ mod tests {
             "In Review",
             "Done",
         ];
-        insta::assert_snapshot!(query(Stage::Implementation, &full), @r#"project = "A\"CF " AND assignee IS EMPTY AND status IN ("To \"Do\"\\", "Plan Approved", "Awaiting Plan Review") ORDER BY rank ASC"#);
-        insta::assert_snapshot!(query(Stage::Planning, &full), @r#"project = "A\"CF " AND assignee IS EMPTY AND status IN ("To \"Do\"\\") ORDER BY rank ASC"#);
-        insta::assert_snapshot!(query(Stage::Implementation, &[r#"TO "Do"\"#, "In Progress"]), @r#"project = "A\"CF " AND assignee IS EMPTY AND status IN ("To \"Do\"\\") AND (labels IS EMPTY OR labels NOT IN ("in-planning", "in-review")) ORDER BY rank ASC"#);
-        assert_eq!(all_open("ACF"), r#"project = "ACF" AND statusCategory != Done ORDER BY rank ASC"#);
+        insta::assert_snapshot!(query(Stage::Implementation, &full), @r#"project = "A\"CF " AND assignee IS EMPTY AND status IN ("To \"Do\"\\", "Plan Approved", "Awaiting Plan Review")"#);
+        insta::assert_snapshot!(query(Stage::Planning, &full), @r#"project = "A\"CF " AND assignee IS EMPTY AND status IN ("To \"Do\"\\")"#);
+        insta::assert_snapshot!(query(Stage::Implementation, &[r#"TO "Do"\"#, "In Progress"]), @r#"project = "A\"CF " AND assignee IS EMPTY AND status IN ("To \"Do\"\\") AND (labels IS EMPTY OR labels NOT IN ("in-planning", "in-review"))"#);
+        assert_eq!(all_open("ACF"), r#"project = "ACF" AND statusCategory != Done"#);
     }
 }

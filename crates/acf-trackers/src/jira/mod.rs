@@ -98,7 +98,7 @@ impl Jira {
             timeout: None,
             repetition: Repetition::default(),
         };
-        let api = Api { http: Client::new(service, clock)? };
+        let api = Api::new(Client::new(service, clock)?);
         Ok(Self {
             api,
             site_url,
@@ -113,13 +113,13 @@ impl Jira {
     /// Keeps other secrets than the token out of errors too.
     #[must_use]
     pub fn masked_by(self, mask: &Mask) -> Self {
-        Self { api: Api { http: self.api.http.masked_by(mask) }, ..self }
+        Self { api: self.api.masked_by(mask), ..self }
     }
 
     /// Returns how many requests were sent, repeated ones included.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.api.http.calls()
+        self.api.calls()
     }
 
     /// Returns the project's workflow, which is read once.
@@ -150,9 +150,9 @@ impl Jira {
         Ok(workflow)
     }
 
-    async fn search(&self, jql: &str) -> Result<Vec<Issue>, TrackerError> {
+    async fn search(&self, condition: &str) -> Result<Vec<Issue>, TrackerError> {
         let workflow = self.workflow().await?;
-        let (found, unreadable) = self.api.search(jql, &self.project).await?;
+        let (found, unreadable) = self.api.search(condition, &self.project).await?;
         unreadable.iter().for_each(|issue| self.warn_of(issue));
         let mut issues = Vec::with_capacity(found.len());
         for raw in &found {

@@ -109,6 +109,16 @@ pub(super) fn of_search(error: HttpError, project: &str) -> TrackerError {
     meaning(error, Doing::Searching)
 }
 
+/// Tells whether a search was refused for its order: "Field 'rank' does not exist or you do not have permission to
+/// view it." One that was answered to nobody says nothing of the site.
+pub(super) fn is_about_rank(error: &HttpError) -> bool {
+    error.refusal().is_some_and(|refusal| {
+        refusal.status == 400
+            && refusal.message.to_lowercase().contains("'rank'")
+            && !denied_login(refusal.header(LOGIN_HEADER))
+    })
+}
+
 pub(super) fn no_project(project: &str) -> TrackerError {
     TrackerError::Impossible(format!(
         "Jira shows this account no project `{project}`: check PROJECT, which is the key before the dash of an \

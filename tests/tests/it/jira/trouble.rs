@@ -133,6 +133,24 @@ async fn a_project_that_does_not_exist_or_is_hidden_is_named() {
 }
 
 #[tokio::test]
+async fn a_site_that_ranks_nothing_is_asked_for_the_oldest_first_and_for_ranks_only_once() {
+    let jira = FakeJira::with_all_statuses().await;
+    jira.site().add_to_do("one");
+    jira.site().add_to_do("two");
+    jira.site().rank_nothing();
+    let tracker = jira.tracker();
+    let (log, _guard) = Log::kept();
+    for _ in 0..2 {
+        let found = tracker.candidates(Stage::Implementation).await.unwrap();
+        assert_eq!(found.iter().map(|issue| issue.summary.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    }
+    assert_eq!(tracker.list().await.unwrap().len(), 2);
+    let asked = jira.asked_lines();
+    assert_eq!(asked.iter().filter(|line| line.ends_with("/search/jql")).count(), 4, "{asked:?}");
+    assert_eq!(log.text().matches("this Jira ranks no issues: the oldest comes first").count(), 1);
+}
+
+#[tokio::test]
 async fn an_account_that_cannot_be_assigned_is_told_before_work_begins() {
     let jira = FakeJira::with_all_statuses().await;
     let key = jira.site().add_to_do("one");
