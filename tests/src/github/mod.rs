@@ -194,6 +194,14 @@ impl GitHubService {
         state.transferred.insert(number);
     }
 
+    /// Says that an issue is blocked by another one.
+    ///
+    /// # Panics
+    /// Where there is no such issue.
+    pub fn block(&self, number: u64, by: u64) {
+        self.state().items.get_mut(&number).expect("the issue is there").blocked_by.push(by);
+    }
+
     /// Locks an issue's conversation for whoever has no right to maintain the repository.
     pub fn lock(&self, number: u64) {
         self.state().locked.insert(number);

@@ -241,6 +241,58 @@ fn an_issue_that_is_closed_in_jira_stops_its_run() {
     assert_eq!(factory.sandbox().file_at("main", "b.txt").as_deref(), Some("A\n"), "its work was taken up");
 }
 
+/// Checks that an issue lies where it was found and was told that once, and that no worker takes it now.
+#[track_caller]
+fn assert_waits(desk: &dyn Desk, factory: &Factory, key: &str, why: &str) {
+    let standing = &desk.standings()[key];
+    assert_eq!((standing.status.as_str(), &standing.assignee), ("To Do", &None), "{standing:?}");
+    let told =
+        format!("acf stopped working on this: the issue is no longer to be taken: {why}. Nothing was pushed");
+    assert!(standing.comments[0].starts_with(&told), "{standing:?}");
+    assert_eq!(standing.comments.len(), 1, "{standing:?}");
+    let said = factory.drain().done().stderr;
+    assert!(said.contains(&format!("1 × {why}")), "{said}");
+}
+
+const UNPLANNED: &str = "label needs-plan, and no approved plan";
+
+#[test]
+fn an_issue_that_a_person_wants_planned_meanwhile_is_given_back_on_github() {
+    let (mut github, factory, worker) = on_github();
+    // A person can only choose a label that the repository has.
+    github.add(NewIssue::titled("an old one").labelled(["needs-plan"]).closed());
+    github.service().edit(1, |seen| seen.labels.push("needs-plan".to_owned()));
+    assert_withdrawn(&factory, worker, "#1", &format!("the issue is no longer to be taken: {UNPLANNED}"));
+    assert_waits(&github, &factory, "#1", UNPLANNED);
+}
+
+#[test]
+fn an_issue_that_a_person_wants_planned_meanwhile_is_given_back_in_jira() {
+    let (jira, factory, worker) = in_jira();
+    jira.service().site().change("ACF-1", |issue| _ = issue.labels.insert("needs-plan".to_owned()));
+    assert_withdrawn(&factory, worker, "ACF-1", &format!("the issue is no longer to be taken: {UNPLANNED}"));
+    assert_waits(&jira, &factory, "ACF-1", UNPLANNED);
+}
+
+#[test]
+fn an_issue_that_gets_a_blocker_meanwhile_is_given_back_on_github() {
+    let (mut github, factory, worker) = on_github();
+    github.add(NewIssue::titled("first").assigned_to("ada"));
+    github.service().block(1, 2);
+    assert_withdrawn(&factory, worker, "#1", "the issue is no longer to be taken: blocked by #2");
+    assert_waits(&github, &factory, "#1", "blocked by #2");
+}
+
+#[test]
+fn an_issue_that_gets_a_blocker_meanwhile_is_given_back_in_jira() {
+    let (jira, factory, worker) = in_jira();
+    let blocker = IssueState { status: "In Progress".to_owned(), ..IssueState::default() };
+    let blocker = jira.service().site().add(blocker).to_string();
+    jira.service().site().change("ACF-1", |issue| issue.blockers.push(blocker.clone()));
+    assert_withdrawn(&factory, worker, "ACF-1", "the issue is no longer to be taken: blocked by ACF-2");
+    assert_waits(&jira, &factory, "ACF-1", "blocked by ACF-2");
+}
+
 #[test]
 fn an_issue_that_is_moved_to_another_project_stops_its_run() {
     let (jira, factory, worker) = in_jira();
