@@ -29,10 +29,12 @@ use crate::git::mirror::Mirror;
 use crate::plain_file;
 use crate::process::{Guard, Limits, Place};
 use crate::prompt::{self, PromptInputs};
-use crate::worker::{Bench, Job, Salvage, SaveFor, Workbench};
+use crate::worker::{Bench, Job, Salvage, Workbench};
+use salvage::CheckoutSalvage;
 
 mod gating;
 mod rounds;
+mod salvage;
 
 use gating::Gating;
 
@@ -522,17 +524,14 @@ impl Bench for GitBench {
     }
 
     fn salvage(&self) -> Arc<dyn Salvage> {
-        Arc::new(CheckoutSalvage {
-            checkout: self.checkout.clone(),
-            with: self.with.clone(),
-            agent: self.with.roster.at(self.place).clone(),
-            note: WipNote {
-                run: self.job.run.clone(),
-                issue: self.job.issue.key.clone(),
-                identity: self.job.issue.identity.clone(),
-                restore: true,
-            },
-        })
+        let note = WipNote {
+            run: self.job.run.clone(),
+            issue: self.job.issue.key.clone(),
+            identity: self.job.issue.identity.clone(),
+            restore: true,
+        };
+        let agent = self.with.roster.at(self.place).clone();
+        Arc::new(CheckoutSalvage { checkout: self.checkout.clone(), with: self.with.clone(), agent, note })
     }
 
     fn receipt(&self) -> Receipt {
@@ -547,48 +546,6 @@ impl Bench for GitBench {
 async fn remove(checkout: &Checkout, issue: &IssueKey) {
     if let Err(error) = checkout.remove().await {
         tracing::warn!(issue.key = %issue, %error, "cannot remove a checkout; the next start will");
-    }
-}
-
-struct CheckoutSalvage {
-    checkout: Arc<Checkout>,
-    with: GitWorkbench,
-    /// Who is at work.
-    agent: Arc<dyn Agent>,
-    note: WipNote,
-}
-
-#[async_trait]
-impl Salvage for CheckoutSalvage {
-    async fn save(&self, purpose: SaveFor) -> Option<CommitId> {
-        if purpose == SaveFor::Meanwhile
-            && let Err(failure) = self.with.learn_tokens(&*self.agent).await
-        {
-            tracing::debug!(issue.key = %self.note.issue, "does not save the work just now: {}", failure.reason);
-            return None;
-        }
-        let note = WipNote { restore: purpose != SaveFor::LookingAt, ..self.note.clone() };
-        let saving = async {
-            if purpose != SaveFor::Meanwhile {
-                self.checkout.flatten().await?;
-            }
-            let snapshot = match purpose {
-                SaveFor::Meanwhile => self.checkout.snapshot().await?,
-                SaveFor::GoingOn | SaveFor::LookingAt => self.checkout.last_snapshot().await?,
-            };
-            if snapshot.changes.paths.is_empty() {
-                return Ok(None);
-            }
-            if let Some(leak) = self.checkout.leak(&snapshot, &self.with.mask).await? {
-                tracing::warn!(issue.key = %self.note.issue, "does not keep the work in progress: {leak}");
-                return Ok(None);
-            }
-            self.checkout.wip_commit(&snapshot.tree, &note).await.map(Some)
-        };
-        saving.await.unwrap_or_else(|error: CheckoutError| {
-            tracing::debug!(issue.key = %self.note.issue, %error, "cannot save the work in progress just now");
-            None
-        })
     }
 }
 
