@@ -31,6 +31,8 @@ pub struct Conduct {
     pub is_exhausted: bool,
     /// Whether it never answers.
     pub is_silent: bool,
+    /// Whether it ends no conversation, but calls for the next command in every answer.
+    pub is_tireless: bool,
 }
 
 /// A request for the model.
@@ -52,6 +54,7 @@ struct Service {
     cuts: usize,
     is_exhausted: bool,
     is_silent: bool,
+    is_tireless: bool,
     asked: Vec<Asked>,
     /// Whether the last answer ended a conversation.
     has_ended: bool,
@@ -79,6 +82,7 @@ impl ModelServer {
             cuts: conduct.cuts,
             is_exhausted: conduct.is_exhausted,
             is_silent: conduct.is_silent,
+            is_tireless: conduct.is_tireless,
             ..Service::default()
         }));
         let router = Router::new().fallback(answer).with_state(service.clone());
@@ -194,8 +198,8 @@ impl Service {
         }
         let has_acted = last_is_tools_answer(asked);
         match shell(asked) {
-            Some((name, key, is_list)) if !has_acted => {
-                if self.has_ended && self.commands.len() > 1 {
+            Some((name, key, is_list)) if !has_acted || self.is_tireless => {
+                if (self.has_ended || has_acted) && self.commands.len() > 1 {
                     self.commands.pop_front();
                 }
                 self.has_ended = false;

@@ -314,3 +314,17 @@ fn claude_keeps_to_its_turns_and_its_budget() {
         }
     }
 }
+
+#[test]
+fn opencode_does_not_go_on_once_it_has_used_its_turns() {
+    let commands: Vec<_> = (0..12).map(|n| format!("echo {n} > turn-{n}.txt")).collect();
+    let commands: Vec<_> = commands.iter().map(String::as_str).collect();
+    let server = ModelServer::start(Conduct { is_tireless: true, ..working(&commands) });
+    let Some(factory) = factory(Cli::Opencode, &server, &PolicyFile::new()) else { return };
+    let factory = factory.with("AGENT_MAX_TURNS", "2").with("STOP_GRACE", "60s");
+    factory.acf(&["worker", "--max-issues", "1"]);
+    assert_eq!(factory.failure("TODO-1").0, "out_of_turns");
+    // It is told of when it is over, so the third turn was taken, and a fourth may have begun.
+    let turns = (0..12).take_while(|n| factory.kept(&format!("turn-{n}.txt")).is_some()).count();
+    assert!((3..=5).contains(&turns), "{turns} turns");
+}
