@@ -79,7 +79,7 @@ impl Context {
             args: vec![OsString::from("worker")],
             env: environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         };
-        Ok(ProcessRuntime::new(factory.directories.state.join(&factory.name), launch))
+        Ok(ProcessRuntime::new(factory.state.join(&factory.name), launch))
     }
 
     /// Makes the process runtime of the factory, to start workers too: their settings are checked now,

@@ -12,7 +12,7 @@ use acf_cli::error::Exit;
 use acf_cli::process::{Launch, ProcessRuntime};
 use acf_cli::ui::Out;
 use acf_core::runtime::{Pool, Runtime};
-use acf_worker::config::{Directories, RuntimeChoice};
+use acf_worker::config::RuntimeChoice;
 use clap::Parser;
 
 /// A factory whose workers are a shell program, and which prints to a buffer.
@@ -55,7 +55,7 @@ impl Factory {
         let settings = acf_worker::config::Factory {
             name: "shop".into(),
             runtime: RuntimeChoice::Process,
-            directories: Directories { cache: nowhere.clone(), state: nowhere },
+            state: nowhere,
             stop_grace: Duration::from_secs(30),
         };
         let cli = Cli::try_parse_from(format!("acf {line}").split_whitespace())?;

@@ -53,6 +53,21 @@ fn one_that_is_kept_can_be_looked_at() {
 }
 
 #[test]
+fn a_place_for_the_sandbox_is_all_that_it_needs() {
+    let home = home();
+    let run = |name: &str, value: &std::path::Path| {
+        let mut acf = home.command("acf");
+        acf.args(["demo", "--issues", "1", "--json"]).env_remove("HOME").env(name, value);
+        acf.output().unwrap()
+    };
+    let told = run("XDG_CACHE_HOME", &home.sandbox().root().join("cache"));
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told = run("XDG_STATE_HOME", home.sandbox().root());
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("hint: set HOME, or XDG_CACHE_HOME"), "{told}");
+}
+
+#[test]
 fn it_does_not_depend_on_how_a_person_has_set_up_git() {
     let home = home();
     let config = "[commit]\ngpgsign = true\n[gpg]\nprogram = false\n[core]\nhooksPath = /nowhere\n\

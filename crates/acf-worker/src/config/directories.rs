@@ -5,31 +5,20 @@ use std::path::PathBuf;
 
 use super::problems::Problem;
 
-/// Where acf keeps what it can make again, and what it has to remember.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directories {
-    /// What can be made again: `$XDG_CACHE_HOME/acf`.
-    pub cache: PathBuf,
-    /// What has to be remembered: `$XDG_STATE_HOME/acf`.
-    pub state: PathBuf,
-}
-
-impl Directories {
-    /// Derives the directories from the environment; none is made.
-    ///
-    /// # Errors
-    /// A [`Problem`] when neither `HOME` nor the XDG variables say where they are.
-    pub fn of(environment: &BTreeMap<String, String>) -> Result<Self, Problem> {
-        Ok(Self {
-            cache: directory(environment, "XDG_CACHE_HOME", ".cache")?,
-            state: directory(environment, "XDG_STATE_HOME", ".local/state")?,
-        })
-    }
-}
-
-/// Returns the cache directory alone, for those who need no more.
-pub(super) fn cache(environment: &BTreeMap<String, String>) -> Result<PathBuf, Problem> {
+/// Returns where acf keeps what it can make again: `$XDG_CACHE_HOME/acf`.
+///
+/// # Errors
+/// A [`Problem`] when neither that variable nor `HOME` says where it is.
+pub fn cache_directory(environment: &BTreeMap<String, String>) -> Result<PathBuf, Problem> {
     directory(environment, "XDG_CACHE_HOME", ".cache")
+}
+
+/// Returns where acf keeps what it has to remember: `$XDG_STATE_HOME/acf`.
+///
+/// # Errors
+/// A [`Problem`] when neither that variable nor `HOME` says where it is.
+pub fn state_directory(environment: &BTreeMap<String, String>) -> Result<PathBuf, Problem> {
+    directory(environment, "XDG_STATE_HOME", ".local/state")
 }
 
 fn directory(
@@ -46,7 +35,9 @@ fn directory(
             Some(home) if home.is_empty() => "empty in the environment",
             Some(_) => "not an absolute path",
         };
-        Problem::missing("HOME", found, format!("set it, or {xdg}, to an absolute path"))
+        // The same whichever is asked for: a worker needs the one, and looking after workers the other.
+        let remedy = "set it, or XDG_CACHE_HOME and XDG_STATE_HOME, to an absolute path";
+        Problem::missing("HOME", found, remedy)
     })
 }
 
@@ -54,31 +45,34 @@ fn directory(
 mod tests {
     use super::*;
 
-    fn of(pairs: &[(&str, &str)]) -> Result<Directories, Problem> {
-        Directories::of(&pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
+    fn of(pairs: &[(&str, &str)]) -> (Result<PathBuf, Problem>, Result<PathBuf, Problem>) {
+        let environment = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        (cache_directory(&environment), state_directory(&environment))
     }
 
     #[test]
     fn they_lie_below_home_unless_xdg_says_otherwise() {
-        let home = of(&[("HOME", "/home/ann")]).unwrap();
-        assert_eq!(home.cache, PathBuf::from("/home/ann/.cache/acf"));
-        assert_eq!(home.state, PathBuf::from("/home/ann/.local/state/acf"));
-        let xdg = of(&[("XDG_CACHE_HOME", "/c"), ("XDG_STATE_HOME", "/s")]).unwrap();
-        assert_eq!(xdg, Directories { cache: "/c/acf".into(), state: "/s/acf".into() });
+        let home = of(&[("HOME", "/home/ann")]);
+        assert_eq!(home, (Ok("/home/ann/.cache/acf".into()), Ok("/home/ann/.local/state/acf".into())));
+        let xdg = of(&[("XDG_CACHE_HOME", "/c"), ("XDG_STATE_HOME", "/s")]);
+        assert_eq!(xdg, (Ok("/c/acf".into()), Ok("/s/acf".into())));
     }
 
     #[test]
     fn a_relative_xdg_directory_is_ignored() {
-        let directories = of(&[("HOME", "/h"), ("XDG_CACHE_HOME", "cache")]).unwrap();
-        assert_eq!(directories.cache, PathBuf::from("/h/.cache/acf"));
+        let (cache, _) = of(&[("HOME", "/h"), ("XDG_CACHE_HOME", "cache")]);
+        assert_eq!(cache, Ok("/h/.cache/acf".into()));
     }
 
     #[test]
     fn without_any_home_it_says_what_to_set() {
-        let problem = of(&[("XDG_CACHE_HOME", "/c")]).unwrap_err();
+        let (cache, state) = of(&[("XDG_CACHE_HOME", "/c")]);
+        assert_eq!(cache, Ok("/c/acf".into()), "what needs no more has enough");
+        let problem = state.unwrap_err();
         assert_eq!((problem.name.as_str(), problem.found.as_str()), ("HOME", "not set"));
-        assert_eq!(problem.remedy, "set it, or XDG_STATE_HOME, to an absolute path");
-        assert_eq!(of(&[("HOME", "")]).unwrap_err().found, "empty in the environment");
-        assert_eq!(of(&[("HOME", "x")]).unwrap_err().found, "not an absolute path");
+        assert_eq!(problem.remedy, "set it, or XDG_CACHE_HOME and XDG_STATE_HOME, to an absolute path");
+        let found = |home: &str| of(&[("HOME", home)]).0.unwrap_err().found;
+        assert_eq!(found(""), "empty in the environment");
+        assert_eq!(found("x"), "not an absolute path");
     }
 }

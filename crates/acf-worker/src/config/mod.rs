@@ -38,7 +38,7 @@ pub mod variables;
 use std::collections::BTreeMap;
 
 pub use agents::AgentChoice;
-pub use directories::Directories;
+pub use directories::{cache_directory, state_directory};
 pub use problems::{Problem, ProblemKind, Problems};
 pub use reference::reference;
 pub use report::{Entry, report};

@@ -105,7 +105,7 @@ fn work_dir(reader: &mut Reader<'_>) -> Option<PathBuf> {
     if let Some(given) = reader.path(&LOOP_WORK_DIR) {
         return Some(given);
     }
-    match directories::cache(reader.layers().environment()) {
+    match directories::cache_directory(reader.layers().environment()) {
         Ok(cache) => Some(cache.join("work")),
         Err(problem) => {
             reader.note(problem);

@@ -13,7 +13,7 @@ use tracing_subscriber::filter::Targets;
 use crate::git::pages::Location;
 
 use super::agents::{self, AgentChoice};
-use super::directories::Directories;
+use super::directories::state_directory;
 use super::github::{self, Access};
 use super::log_filter;
 use super::problems::Problems;
@@ -149,8 +149,8 @@ pub struct Factory {
     pub name: String,
     /// Where its workers run.
     pub runtime: RuntimeChoice,
-    /// The user's directories.
-    pub directories: Directories,
+    /// The directory of what is remembered of workers.
+    pub state: PathBuf,
     /// How long a worker that is told to stop may take.
     pub stop_grace: Duration,
 }
@@ -359,9 +359,8 @@ fn factory(reader: &mut Reader<'_>) -> Option<Factory> {
     let runtime = runtime(reader);
     let name = id(reader, &FACTORY_NAME);
     let stop_grace = reader.wait(&STOP_GRACE);
-    let directories =
-        Directories::of(reader.layers().environment()).map_err(|problem| reader.note(problem)).ok();
-    Some(Factory { name: name?, runtime: runtime?, directories: directories?, stop_grace: stop_grace? })
+    let state = state_directory(reader.layers().environment()).map_err(|problem| reader.note(problem)).ok();
+    Some(Factory { name: name?, runtime: runtime?, state: state?, stop_grace: stop_grace? })
 }
 
 fn runtime(reader: &mut Reader<'_>) -> Option<RuntimeChoice> {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use acf_core::runtime::{LogLine, LogSource as _, Pool, Runtime as _, WorkerSpec, WorkerState};
-use acf_worker::config::Directories;
+use acf_worker::config::cache_directory;
 use acf_worker::signals;
 use anyhow::Context as _;
 use futures_util::TryStreamExt as _;
@@ -39,15 +39,15 @@ const GRACE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the sandbox cannot be made, or the workers do not work.
 pub async fn run(args: &DemoArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
-    let directories = Directories::of(context.environment())
+    let cache = cache_directory(context.environment())
         .map_err(|problem| {
             anyhow::anyhow!("there is no place for the sandbox: {} is {}", problem.name, problem.found)
         })
         .hint("set HOME, or XDG_CACHE_HOME to an absolute path")?;
     let stop = CancellationToken::new();
     signals::install(stop.clone(), 3 * GRACE, String::new()).context("cannot handle signals")?;
-    clear_up(&directories.cache, context.environment()).await;
-    let sandbox = Sandbox::make(&directories.cache, args.issues, context.environment()).await?;
+    clear_up(&cache, context.environment()).await;
+    let sandbox = Sandbox::make(&cache, args.issues, context.environment()).await?;
     let shown = sandbox.path().display();
     let kept = if args.keep { "kept" } else { "removed afterwards; --keep keeps it" };
     say(format!(

@@ -421,7 +421,7 @@ fn workers_can_be_looked_after_whatever_became_of_their_configuration() {
     let place = Place::new(&[("TASK_MANAGER", "nonsense"), ("GIT_TOKEN", "x"), ("MAX_ATTEMPTS", "0")]);
     let factory = load_factory(&place.layers()).unwrap();
     assert_eq!((factory.name.as_str(), factory.runtime), ("default", RuntimeChoice::Process));
-    assert_eq!(factory.directories.state, Path::new("/home/ann/.local/state/acf"));
+    assert_eq!(factory.state, Path::new("/home/ann/.local/state/acf"));
     assert_eq!(factory.stop_grace, Duration::from_secs(30));
     let named = |name| load_factory(&Place::new(&[("FACTORY_NAME", name)]).layers());
     assert_eq!(named("shop-1").unwrap().name, "shop-1");
