@@ -175,3 +175,31 @@ fn a_budget_that_cannot_hold_is_warned_of() {
     let named = [codex, ("AGENT_BUDGET_USD", "2"), ("CODEX_MODEL", "gpt-5-codex")];
     assert_eq!((warnings(&[codex]), warnings(&named)), (vec![], vec![]));
 }
+
+#[test]
+fn an_agents_program_is_found_wherever_the_agent_runs() {
+    let program = |place: Place| match loaded(place).agent {
+        Some(AgentChoice::Command { program, args, .. }) => (program, args),
+        other => panic!("{other:?}"),
+    };
+    let command = |value| with(&[("AGENT", "command"), ("AGENT_COMMAND", value)]);
+    assert_eq!(program(command("my-agent")), (PathBuf::from("my-agent"), vec![]));
+    let place = command("./agents/mine --model 'big one'");
+    let expected = place.path("agents/mine");
+    assert_eq!(program(place), (expected, vec!["--model".into(), "big one".into()]));
+    let quoted = command("'./my agents/mine' --fast");
+    let expected = quoted.path("my agents/mine");
+    assert_eq!(program(quoted), (expected, vec!["--fast".into()]));
+    let bare = command("./my agents");
+    std::fs::write(bare.path("my agents"), "").unwrap();
+    let (layers, _directory) = bare.layers_and_directory();
+    let told = load(&layers, Need::Worker).unwrap_err().to_string();
+    assert!(told.contains("put quotes around a path with spaces: \"'./my agents'\""), "{told}");
+    let refused = |value| {
+        let problems = load(&command(value).layers(), Need::Worker).unwrap_err();
+        let problem = &problems.as_slice()[0];
+        (problem.name.clone(), problem.remedy.clone())
+    };
+    assert!(refused("'open").1.contains("quotes that end"));
+    assert_eq!(refused(""), ("AGENT_COMMAND".into(), "the program that AGENT=command is to call".into()));
+}

@@ -541,32 +541,6 @@ fn a_trunk_and_a_ref_prefix_must_leave_each_other_room() {
 }
 
 #[test]
-fn an_agents_program_is_found_wherever_the_agent_runs() {
-    let program = |place: Place| match loaded(place).agent {
-        Some(AgentChoice::Command { program, args, .. }) => (program, args),
-        other => panic!("{other:?}"),
-    };
-    let command = |value| with(&[("AGENT", "command"), ("AGENT_COMMAND", value)]);
-    assert_eq!(program(command("my-agent")), (PathBuf::from("my-agent"), vec![]));
-    let place = command("./agents/mine --model 'big one'");
-    let expected = place.path("agents/mine");
-    assert_eq!(program(place), (expected, vec!["--model".into(), "big one".into()]));
-    let quoted = command("'./my agents/mine' --fast");
-    let expected = quoted.path("my agents/mine");
-    assert_eq!(program(quoted), (expected, vec!["--fast".into()]));
-    let bare = command("./my agents");
-    std::fs::write(bare.path("my agents"), "").unwrap();
-    let (layers, _directory) = bare.layers_and_directory();
-    let told = load(&layers, Need::Worker).unwrap_err().to_string();
-    assert!(told.contains("put quotes around a path with spaces: \"'./my agents'\""), "{told}");
-    assert!(remedy(&[("AGENT", "command"), ("AGENT_COMMAND", "'open")]).1.contains("quotes that end"));
-    assert_eq!(
-        remedy(&[("AGENT", "command")]),
-        ("AGENT_COMMAND".into(), "the program that AGENT=command is to call".into())
-    );
-}
-
-#[test]
 fn without_a_home_it_is_said_what_to_set_unless_nothing_needs_one() {
     let problems = load(&with(&[]).without_home().layers(), Need::Worker).unwrap_err();
     let named: Vec<_> = problems.as_slice().iter().map(|problem| problem.name.as_str()).collect();
