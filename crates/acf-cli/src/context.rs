@@ -82,6 +82,14 @@ impl Context {
         Ok(ProcessRuntime::new(factory.state.join(&factory.name), launch))
     }
 
+    /// Makes the process runtime of the factory, to look at the workers on the repository of those settings.
+    ///
+    /// # Errors
+    /// As [`Context::runtime`].
+    pub fn runtime_for(&self, settings: &Settings) -> anyhow::Result<ProcessRuntime> {
+        Ok(on_repository(self.runtime(&self.factory()?)?, settings))
+    }
+
     /// Makes the process runtime of the factory, to start workers too: their settings are checked now,
     /// not when they have failed.
     ///
@@ -90,7 +98,8 @@ impl Context {
     pub fn runtime_to_start(&self) -> anyhow::Result<(Factory, ProcessRuntime)> {
         let (factory, settings) = told(config::load_fleet(&self.layers))?;
         tell_warnings(&settings.warnings);
-        let runtime = self.runtime(&factory)?;
+        with_hint(assembly::check_agents(&settings, self.environment()))?;
+        let runtime = on_repository(self.runtime(&factory)?, &settings);
         Ok((factory, runtime))
     }
 
@@ -127,6 +136,13 @@ impl Context {
         );
         let repository = if is_in_repository { self.repository(settings).await? } else { None };
         with_hint(assembly::open_tracker(settings, repository.as_ref()))
+    }
+}
+
+fn on_repository(runtime: ProcessRuntime, settings: &Settings) -> ProcessRuntime {
+    match &settings.repository {
+        Some(repository) => runtime.on_repository(&repository.url),
+        None => runtime,
     }
 }
 

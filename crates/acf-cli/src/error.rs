@@ -206,16 +206,17 @@ pub fn of_tracker(error: TrackerError, attempt: Attempt<'_>, tracker: &Tracker) 
         TrackerError::Unauthorized(_) => {
             Some(format!("check {token}, and what the account may do; {docs} tells the set-up"))
         }
-        TrackerError::NotFound(_) => Some("`acf issues list` shows which there are".to_owned()),
         // What it does not let itself be changed to, it says.
         TrackerError::Impossible(_) if matches!(attempt, Attempt::Change(_)) => None,
         TrackerError::Impossible(_) => Some(format!("check {address}; {docs} tells the set-up")),
         TrackerError::Other { .. } => Some(format!(
             "check {address}, and HTTPS_PROXY where a proxy is in between; it may pass by itself: try again"
         )),
-        TrackerError::RateLimited { .. } | TrackerError::Unavailable { .. } | TrackerError::Unreadable(_) => {
-            None
-        }
+        // For any verb alike: see `with_asked_wait` and `with_place_to_look`.
+        TrackerError::NotFound(_)
+        | TrackerError::RateLimited { .. }
+        | TrackerError::Unavailable { .. }
+        | TrackerError::Unreadable(_) => None,
     };
     let attempted = match attempt {
         Attempt::List => format!("cannot list the issues of {place}"),

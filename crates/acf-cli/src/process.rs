@@ -29,6 +29,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 use tokio::time::Instant;
 
+use acf_worker::git::mirror::short_hash;
 pub use activity::{Activity, Current, Resting, Tally};
 use keeper::Answer;
 use record::{Order, Record, WorkerDir};
@@ -72,6 +73,8 @@ pub struct Sight {
     pub last_line: Option<String>,
     /// Whether what it left, if anything, has been settled since it ended.
     pub is_swept: bool,
+    /// Whether it works on the repository of the runtime that saw it.
+    pub is_on_repository: bool,
 }
 
 /// What bringing a pool to a size set going.
@@ -88,13 +91,20 @@ pub struct Resized {
 pub struct ProcessRuntime {
     registry: Registry,
     launch: Launch,
+    repository: Option<String>,
 }
 
 impl ProcessRuntime {
     /// Makes the runtime of a factory whose state lies in that directory.
     #[must_use]
     pub fn new(factory_dir: impl Into<PathBuf>, launch: Launch) -> Self {
-        Self { registry: Registry::new(factory_dir.into()), launch }
+        Self { registry: Registry::new(factory_dir.into()), launch, repository: None }
+    }
+
+    /// Returns the runtime for workers on the repository with that address.
+    #[must_use]
+    pub fn on_repository(self, url: &str) -> Self {
+        Self { repository: Some(short_hash(url)), ..self }
     }
 
     /// Returns where a worker's events are.
@@ -136,29 +146,36 @@ impl ProcessRuntime {
         let sights = seen.map(|(dir, record)| {
             let activity = Activity::read(&dir.events(), now);
             let (is_swept, last_line) = (dir.is_swept(), last_line(&dir.log()));
-            Sight { view: view(&dir, record, &activity), activity, last_line, is_swept }
+            let is_on_repository = record.order.repository == self.repository;
+            Sight { view: view(&dir, record, &activity), activity, last_line, is_swept, is_on_repository }
         });
         Ok(sights.collect())
     }
 
-    /// Returns the workers that are known to have ended, and whatever they held to be nobody's.
+    /// Returns the workers that are remembered, by whether they have ended. Whatever ended ones held is nobody's.
     ///
     /// # Errors
     /// [`RuntimeError::Other`].
-    pub fn dead(&self) -> Result<Vec<WorkerId>, RuntimeError> {
+    pub fn known(&self) -> Result<BTreeMap<WorkerId, bool>, RuntimeError> {
         let all = self.registry.all().map_err(cannot("cannot list workers"))?.into_iter();
-        let dead = all.filter(|(dir, record)| matches!(dir.state(record), WorkerState::Ended { .. }));
-        Ok(dead.map(|(_, record)| record.order.id).collect())
+        let known = all.map(|(dir, record)| {
+            let has_ended = matches!(dir.state(&record), WorkerState::Ended { .. });
+            (record.order.id, has_ended)
+        });
+        Ok(known.collect())
     }
 
-    /// Takes note that nothing of what those ended workers held is left.
+    /// Takes note that nothing of what those ended workers held is left, as far as they worked on the
+    /// repository of this runtime.
     ///
     /// # Errors
     /// [`RuntimeError::Other`].
     pub fn note_swept<'a>(&self, dead: impl Iterator<Item = &'a WorkerId>) -> Result<(), RuntimeError> {
         for id in dead {
             // One that is forgotten meanwhile, or of another machine, is nothing to note.
-            if let Ok((dir, _)) = self.registry.find(id) {
+            if let Ok((dir, record)) = self.registry.find(id)
+                && record.order.repository == self.repository
+            {
                 dir.note_swept().map_err(cannot(format!("cannot note that worker {id} is settled")))?;
             }
         }
@@ -170,7 +187,8 @@ impl ProcessRuntime {
         let cannot_start = || cannot(format!("cannot start `{}`", self.launch.program.display()));
         let (id, dir) =
             self.registry.create(spec.pool).map_err(cannot("cannot make a worker's directory"))?;
-        let order = Order::new(id.clone(), spec, Timestamp::now());
+        let repository = self.repository.clone();
+        let order = Order { repository, ..Order::new(id.clone(), spec, Timestamp::now()) };
         let answer = match tokio::time::timeout(START_TIMEOUT, self.ask_keeper(&dir, &order)).await {
             Ok(answer) => answer,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "its keeper does not answer")),

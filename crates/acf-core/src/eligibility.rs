@@ -35,9 +35,20 @@ pub enum ClaimView {
         worker: WorkerId,
         /// When its run began.
         since: Timestamp,
-        /// Whether the worker is known to have ended.
-        is_dead: bool,
+        /// Where the worker is.
+        place: Whereabouts,
     },
+}
+
+/// Where the worker is that holds a claim, as far as whoever asks can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// It runs, and its log can be read here.
+    Here,
+    /// It has ended.
+    Ended,
+    /// It is not known here: it may run on another machine, or be dead.
+    Elsewhere,
 }
 
 /// One predicate of eligibility, and what it found.
@@ -184,6 +195,9 @@ fn status(issue: &Issue, stage: Stage) -> Finding {
                     issue.key.slug()
                 )
             }
+            (Stage::Implementation, Status::InReview) => {
+                "its work waits for review: merge it and move the issue to Done; to have it done anew, to To Do".to_owned()
+            }
             (Stage::Implementation, _) => "move it to To Do or Plan Approved".to_owned(),
         };
         Finding::no(format!("status {}", issue.status), wanted)
@@ -253,11 +267,17 @@ fn no_claim(claim: &ClaimView) -> Finding {
     match claim {
         ClaimView::None => Finding::yes("no live claim"),
         ClaimView::Unread => Finding::no("claimed by a worker", remedy),
-        ClaimView::Held { worker, since, is_dead: false } => Finding::no(
+        ClaimView::Held { worker, since, place: Whereabouts::Here } => Finding::no(
             format!("claimed by worker {worker} since {since:.0}"),
             format!("`acf logs {worker} -f` shows its run; {remedy}"),
         ),
-        ClaimView::Held { worker, since, is_dead: true } => Finding::no(
+        ClaimView::Held { worker, since, place: Whereabouts::Elsewhere } => Finding::no(
+            format!("claimed by worker {worker} since {since:.0}"),
+            format!(
+                "{remedy}; if that worker is known to be dead, `acf sweep --dead {worker}` frees it at once"
+            ),
+        ),
+        ClaimView::Held { worker, since, place: Whereabouts::Ended } => Finding::no(
             format!("claimed since {since:.0} by worker {worker}, which has ended"),
             "`acf sweep` frees it at once; by itself the claim expires",
         ),
@@ -371,7 +391,7 @@ mod tests {
     #[test]
     fn while_a_run_holds_an_issue_nobody_is_told_to_undo_what_it_did() {
         let at_work = Issue { status: Status::InProgress, assignee: Some("acf".into()), ..issue() };
-        let claim = ClaimView::Held { worker: WorkerId::new("w7"), since: now(0), is_dead: false };
+        let claim = ClaimView::Held { worker: WorkerId::new("w7"), since: now(0), place: Whereabouts::Here };
         let remedies = |claim| {
             let (rules, history) = (Rules::default(), History::default());
             let verdict = judge(&at_work, Stage::Implementation, &rules, claim, &history, now(60));
@@ -460,13 +480,19 @@ mod tests {
             judge(&issue(), Stage::Implementation, &Rules::default(), &claim, &History::default(), now(0))
         };
         assert!(judged(ClaimView::None).is_eligible());
-        let held = judged(ClaimView::Held { worker: WorkerId::new("w7"), since: now(0), is_dead: false });
+        let held =
+            judged(ClaimView::Held { worker: WorkerId::new("w7"), since: now(0), place: Whereabouts::Here });
         assert_eq!(held.first_obstacle().unwrap().says, "claimed by worker w7 since 1970-01-01T00:00:00Z");
         assert!(!judged(ClaimView::Unread).is_eligible());
-        let dead = judged(ClaimView::Held { worker: WorkerId::new("w7"), since: now(0), is_dead: true });
+        let dead =
+            judged(ClaimView::Held { worker: WorkerId::new("w7"), since: now(0), place: Whereabouts::Ended });
         let obstacle = dead.first_obstacle().unwrap();
         assert_eq!(obstacle.says, "claimed since 1970-01-01T00:00:00Z by worker w7, which has ended");
         assert!(obstacle.remedy.as_ref().unwrap().starts_with("`acf sweep` frees it at once"));
+        let elsewhere =
+            ClaimView::Held { worker: WorkerId::new("w7"), since: now(0), place: Whereabouts::Elsewhere };
+        let remedy = judged(elsewhere).first_obstacle().unwrap().remedy.clone().unwrap();
+        assert!(remedy.ends_with("`acf sweep --dead w7` frees it at once"), "{remedy}");
     }
 
     #[test]

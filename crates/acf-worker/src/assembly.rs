@@ -200,6 +200,14 @@ pub fn open_hosting(settings: &Settings, repository: &Repository) -> Result<Host
     Ok(Hosting { pull_requests, base: repository.trunk.clone(), pages })
 }
 
+/// Makes sure that the agents can be started here.
+///
+/// # Errors
+/// [`StartError`], naming the agent and what is wrong with its program.
+pub fn check_agents(settings: &Settings, environment: &BTreeMap<String, String>) -> Result<(), StartError> {
+    open_agents(settings, environment, Arc::new(SystemClock::default())).map(drop)
+}
+
 /// Makes all agents that are configured, and checks that their programs are there.
 fn open_agents(
     settings: &Settings,

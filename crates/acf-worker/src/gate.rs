@@ -65,7 +65,7 @@ pub async fn run(
 ) -> io::Result<GateReport> {
     let mut checks = Vec::new();
     for command in commands {
-        log(&format!("$ {command}"));
+        command.trim().lines().for_each(|line| log(&format!("$ {line}")));
         let mut evidence = Excerpt::new(ERROR_BYTES, END_LINES, END_BYTES);
         let mut on_line = |_, line: &str| {
             evidence.push(line);

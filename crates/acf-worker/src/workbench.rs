@@ -38,8 +38,10 @@ mod salvage;
 
 use gating::Gating;
 
-/// The most of an agent's output that one round adds to the log, in bytes.
+/// The most that one round of an agent, or one run of the set-up or the checks, adds to the log, in bytes.
 const LONGEST_LOG: usize = 8 * 1024 * 1024;
+/// How long the time, the level, the source and the issue of a line of the log are.
+const AROUND_A_LINE: usize = 70;
 /// How long it may take to read a file in an agent's home.
 const HOME_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -573,7 +575,7 @@ fn capped_log(issue: &IssueKey, source: &'static str) -> impl FnMut(&str) + Send
     let issue = issue.clone();
     let mut left = LONGEST_LOG;
     move |line| {
-        let Some(rest) = left.checked_sub(line.len() + 1) else {
+        let Some(rest) = left.checked_sub(line.len() + AROUND_A_LINE) else {
             if left > 0 {
                 tracing::info!(issue.key = %issue, "{source}: further output is not logged");
             }

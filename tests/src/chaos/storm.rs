@@ -128,7 +128,10 @@ impl Storm {
                 }
                 let words = || format!("seed {}: {} of {} died; {left}", self.seed, weather.died, self.kills);
                 assert!(!left.is_empty(), "{}: nothing is left to die for", words());
-                assert!(Instant::now() < deadline, "{}", words());
+                if Instant::now() >= deadline {
+                    let log = |id: WorkerId| format!("\n{id}:\n{}", fleet.log_tail(&id));
+                    panic!("{}{}", words(), fleet.ids().into_iter().map(log).collect::<String>());
+                }
             }
         }
         fleet.dismiss();

@@ -450,7 +450,7 @@ mod with_the_gate {
     fn on_a_branch_a_person_sees_the_policy_changed_and_the_old_one_counts() {
         let policy = PolicyFile::new().verify("test -f wanted.txt").max_fixes(0);
         let edit = ["@sh echo 'verify = []' > .acf/config.toml"];
-        let factory = told_with(&policy, &edit).with("FEATURE_BRANCHES", "true");
+        let factory = told_with(&policy, &edit).with("FEATURE_BRANCHES", "true").with("RETRY_BACKOFF", "1h");
         factory.drain().done();
         assert_eq!(factory.failure("TODO-1").0, "base_fails_gate");
 

@@ -366,6 +366,13 @@ mod todo_files {
         assert_says(&told, &["cannot lock TODO file", "Permission denied"]);
         let told = factory.acf(&["implement", "TODO-1"]).refused(1);
         assert_says(&told, &["cannot lock TODO file", "Permission denied"]);
+        let told = factory.drain().refused(1);
+        assert_says(
+            &told,
+            &["Permission denied", "released issue `TODO-1`", "error: the worker cannot go on"],
+        );
+        assert_says(&told, &["cannot change TODO-1 in the tracker: the log says why"]);
+        assert_eq!(factory.claims(), [""; 0]);
         assert_eq!(factory.sandbox().log(), ["First commit"]);
         assert_eq!(fs::read_to_string(directory.join("TODO.md")).unwrap(), "- [ ] a\n");
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();

@@ -55,6 +55,12 @@ fn a_worker_that_is_ended_at_once_leaves_word_of_how_its_issue_is_freed() {
         explained.contains(&format!("by worker {id}, which has ended  → `acf sweep` frees")),
         "{explained}"
     );
+    let elsewhere = factory.sandbox().root().join("another.git");
+    factory.sandbox().git(&["clone", "--quiet", "--bare", ".", elsewhere.to_str().unwrap()]);
+    let mut sweep = factory.command("acf");
+    sweep.arg("sweep").env("GIT_REPO_URL", format!("file://{}", elsewhere.display()));
+    assert!(sweep.output().unwrap().status.success());
+    assert_eq!(factory.acf(&["status"]).done().stdout, shown, "that was another repository");
     let settled = factory.acf(&["sweep"]).done().stdout;
     assert!(settled.starts_with(&format!("settled TODO-1: worker {id} died")), "{settled}");
     assert!(!factory.acf(&["status"]).done().stdout.contains(&id));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use acf_tests::factory::Factory;
+use acf_tests::factory::{Factory, Running};
 use acf_tests::sandbox::Sandbox;
 
 /// Pushes a file to the trunk, as a person does.
@@ -79,39 +79,53 @@ fn a_bad_commit_blocks_nothing_and_its_mending_is_noticed() {
 }
 
 #[test]
-fn a_trunk_that_fails_its_own_gate_costs_one_run_and_no_attempt_until_it_is_mended() {
+fn a_trunk_that_fails_its_own_gate_costs_three_runs_and_no_attempt_until_it_is_mended() {
     let policy = "verify = [\"test -f a.txt\", \"test -f good.txt\"]\nmax_fixes = 0\n";
     let sandbox = Sandbox::builder().file(".acf/config.toml", policy).file("a.txt", "A");
-    let sandbox = sandbox.todo("- [ ] a\n  @write b.txt B\n- [ ] b\n  @write c.txt C\n").build();
-    let factory = Factory::of(sandbox).with("NO_ISSUES_WAIT", "50ms").with("MAX_ATTEMPTS", "1");
+    let todo: String = (1..=4).map(|n| format!("- [ ] a{n}\n  @write f{n}.txt x\n")).collect();
+    let factory =
+        Factory::of(sandbox.todo(&todo).build()).with("NO_ISSUES_WAIT", "50ms").with("MAX_ATTEMPTS", "1");
     let mut worker = factory.start("w-1", &[]);
     let fault = "the gate fails without the agent's work, too: `test -f good.txt` exit 1";
     worker.says(&format!("gave issue `TODO-1` back: {fault}"));
-    worker.says(&format!("no issue is taken: {fault}; trying again when the trunk has moved"));
+    worker.says(&format!("no issue is taken: {fault}; no agent is asked until it passes there"));
 
+    let looks = |worker: &Running| worker.log().matches("gate: $ test -f good.txt").count();
+    let before = looks(&worker);
     commit(factory.sandbox(), "unrelated.txt", "x");
-    worker.waits_for("another look at the gate", |worker| {
-        (worker.log().matches("gate: $ test -f good.txt").count() > 2).then_some(())
-    });
-    assert_eq!(factory.runs("TODO-1").len() + factory.runs("TODO-2").len(), 1, "no agent was asked again");
+    worker.waits_for("another look at the gate", |worker| (looks(worker) > before).then_some(()));
+    assert_eq!(worker.log().matches("agent: > write").count(), 3, "no agent was asked again");
     commit(factory.sandbox(), "good.txt", "G");
-    factory.waits_for("both issues", || {
-        (factory.sandbox().todo_text().matches("- [x]").count() == 2).then_some(())
+    factory.waits_for("all issues", || {
+        (factory.sandbox().todo_text().matches("- [x]").count() == 4).then_some(())
     });
     worker.signal(rustix::process::Signal::TERM);
     worker.ended().done();
 
     let kinds: Vec<_> = factory.runs("TODO-1").iter().map(|run| run["kind"].clone()).collect();
-    assert_eq!(kinds, [serde_json::json!("base_fails_gate"), serde_json::Value::Null]);
-    assert_eq!(factory.runs("TODO-2").len(), 1);
+    assert_eq!((&kinds[0], kinds.last()), (&"base_fails_gate".into(), Some(&serde_json::Value::Null)));
     assert_says(&factory.sandbox().todo_text(), &[fault, "does not count as an attempt"]);
+}
+
+#[test]
+fn an_issue_that_mends_a_red_trunk_is_done_though_another_one_comes_first() {
+    let policy = "verify = [\"test -f good.txt\"]\nmax_fixes = 0\n";
+    let todo = "- [ ] a\n  @write b.txt B\n- [ ] Make the gate pass\n  @write good.txt G\n";
+    let factory = Factory::of(Sandbox::builder().file(".acf/config.toml", policy).todo(todo).build());
+    // The first issue waits for that long.
+    let factory = factory.with("RETRY_BACKOFF", "1h");
+
+    factory.drain().done();
+
+    assert_eq!(factory.runs("TODO-1")[0]["kind"], "base_fails_gate");
+    assert_eq!(factory.runs("TODO-2")[0]["outcome"], "landed");
 }
 
 #[test]
 fn set_up_that_does_not_work_in_the_gates_new_home_spends_no_fix_rounds() {
     let policy = "setup = [\"test -e ~/.tool\"]\nverify = [\"true\"]\ngate_home = \"new\"\n";
     let sandbox = Sandbox::builder().file(".acf/config.toml", policy).todo("- [ ] a\n  @write b.txt B\n");
-    let factory = Factory::of(sandbox.build());
+    let factory = Factory::of(sandbox.build()).with("RETRY_BACKOFF", "1h");
     fs::write(factory.sandbox().home().join(".tool"), "x").unwrap();
 
     factory.drain().done();

@@ -263,6 +263,16 @@ mod runs {
         worker.says("agent: ready");
         worker.signal(rustix::process::Signal::KILL);
         drop(worker);
+        let told = factory.acf(&["sweep"]).done().stderr;
+        assert_says(
+            &told,
+            &["nothing to settle\nTODO-1 is claimed by w-dead, not known to be dead; if it is, "],
+        );
+        let told = factory.acf(&["issues", "explain", "1"]).done().stdout;
+        assert_says(
+            &told,
+            &["✘ claimed by worker w-dead since", "`acf sweep --dead w-dead` frees it at once"],
+        );
         let todo = factory.sandbox().todo_text();
         fs::write(factory.sandbox().todo(), b"\xff\xfe is no text").unwrap();
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use acf_core::claim::ClaimStore;
 use acf_core::clock::Clock as _;
-use acf_core::eligibility::{Finding, Verdict, judge_issue};
+use acf_core::eligibility::{Finding, Verdict, Whereabouts, judge_issue};
 use acf_core::issue::{Issue, IssueKey, IssueRef, Stage};
-use acf_core::run::RunId;
+use acf_core::run::{RunId, WorkerId};
 use acf_core::runtime::WorkerState;
 use acf_core::tracker::{Applied, Change, Condition, Tracker};
 use acf_worker::assembly::{OpenTracker, new_worker_id};
@@ -141,8 +141,13 @@ async fn judged(
     let verdict = match context.repository(settings).await? {
         Some(repository) => {
             let (claims, clock) = (&*repository.claims, SystemClock::default());
-            let dead = context.runtime(&context.factory()?)?.dead()?;
-            let mut verdict = explain(claims, &issue, stage, rules, &clock, &dead).await?;
+            let known = context.runtime_for(settings)?.known()?;
+            let place = |worker: &WorkerId| match known.get(worker) {
+                Some(false) => Whereabouts::Here,
+                Some(true) => Whereabouts::Ended,
+                None => Whereabouts::Elsewhere,
+            };
+            let mut verdict = explain(claims, &issue, stage, rules, &clock, &place).await?;
             if let Some(budget) = settings.daily_budget_usd {
                 verdict.findings.push(explain_budget(claims, budget, clock.now()).await?);
             }
@@ -163,7 +168,7 @@ async fn explain_one(args: &ExplainArgs, context: &Context, out: &mut Out) -> an
         return Ok(Exit::Done);
     }
     out.line(explained(&issue, stage, &verdict))?;
-    for rest in rests(context, stage).await {
+    for rest in rests(context, &settings, stage).await {
         say(rest);
     }
     if settings.repository.is_none() {
@@ -172,15 +177,14 @@ async fn explain_one(args: &ExplainArgs, context: &Context, out: &mut Out) -> an
     Ok(Exit::Done)
 }
 
-/// Says which workers of this machine take no issue for now, whichever it is, and why. What cannot be seen of them
-/// is no reason not to explain an issue.
-async fn rests(context: &Context, stage: Stage) -> Vec<String> {
-    let runtime = context.factory().and_then(|factory| context.runtime(&factory));
-    let Ok(runtime) = runtime else { return Vec::new() };
+/// Says which workers of this machine on this repository take no issue for now, whichever it is, and why. What
+/// cannot be seen of them is no reason not to explain an issue.
+async fn rests(context: &Context, settings: &Settings, stage: Stage) -> Vec<String> {
+    let Ok(runtime) = context.runtime_for(settings) else { return Vec::new() };
     let sights = runtime.sights().await.unwrap_or_default();
-    let of_stage = sights
-        .iter()
-        .filter(|sight| sight.view.pool.stage() == stage && sight.view.state == WorkerState::Running);
+    let of_stage = sights.iter().filter(|sight| {
+        sight.is_on_repository && sight.view.pool.stage() == stage && sight.view.state == WorkerState::Running
+    });
     let rest = |sight: &Sight| {
         let why = &sight.activity.resting.as_ref()?.why;
         Some(format!("worker {} of this machine takes no issue for now: {why}", sight.view.id))

@@ -27,9 +27,9 @@ enum Row<'a> {
 /// When claims or tracker cannot be reached.
 pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Repository)?;
-    let runtime = context.runtime(&context.factory()?)?;
-    let mut dead = runtime.dead()?;
-    dead.extend(args.dead.iter().cloned());
+    let runtime = context.runtime_for(&settings)?;
+    let ended = runtime.known()?.into_iter().filter_map(|(id, has_ended)| has_ended.then_some(id));
+    let dead: Vec<_> = ended.chain(args.dead.iter().cloned()).collect();
     let swept = with_hint(foreground::sweep(&settings, context.environment(), &dead).await)?;
     let (settled, unsettled) = (&swept.settled, &swept.unsettled);
     runtime.note_swept(dead.iter().filter(|id| unsettled.iter().all(|one| one.dead != **id)))?;
@@ -59,6 +59,12 @@ pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::
     }
     if settled.is_empty() && unsettled.is_empty() {
         say("nothing to settle");
+    }
+    for one in &swept.held {
+        let (issue, worker) = (&one.issue, &one.worker);
+        say(format!(
+            "{issue} is claimed by {worker}, not known to be dead; if it is, `acf sweep --dead {worker}` frees the issue"
+        ));
     }
     Ok(exit)
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use acf_core::claim::{Claim, ClaimError, ClaimState, Held, Wip};
+use acf_core::issue::IssueKey;
 use acf_core::tracker::TrackerError;
 
 use super::patrol::chain;
@@ -12,14 +13,18 @@ use super::{Clerk, WorkerError};
 impl Clerk {
     /// Settles what this process has left, or, where the tracker does not let it, releases the claims on those
     /// issues in which nothing was changed. Whatever else fails is left to expire.
-    pub(super) async fn let_go(&self) {
-        if let Err(error) = self.try_to_let_go().await {
+    ///
+    /// Returns the issues that could not be settled.
+    pub(super) async fn let_go(&self) -> Vec<IssueKey> {
+        let mut unsettled = Vec::new();
+        if let Err(error) = self.try_to_let_go(&mut unsettled).await {
             let why = chain(&error);
             tracing::warn!("cannot release what this worker still holds; it expires by itself: {why}");
         }
+        unsettled
     }
 
-    async fn try_to_let_go(&self) -> Result<(), WorkerError> {
+    async fn try_to_let_go(&self, unsettled: &mut Vec<IssueKey>) -> Result<(), WorkerError> {
         if self.left().is_empty() {
             return Ok(());
         }
@@ -33,6 +38,7 @@ impl Clerk {
         let versions = versions.filter(|(slug, version)| survey.claims.get(slug) == Some(version)).collect();
         for (version, claim) in self.claims.read_claims(&versions).await? {
             let issue = &claim.issue;
+            unsettled.push(issue.clone());
             if matches!(claim.state, ClaimState::Published { .. }) || self.may_be_changed(&claim).await {
                 tracing::warn!(
                     issue.key = %issue,

@@ -43,7 +43,7 @@ pub use patrol::{Ending, Life, Patrol, chain};
 pub use poll::{Pass, explain};
 pub use rest::explain_budget;
 use settle::{Left, PutOff};
-pub use settle::{Settled, Settlement, Unsettled};
+pub use settle::{Settled, Settlement, StillHeld, Unsettled};
 
 use rest::{Fatigue, Spending};
 
@@ -284,6 +284,13 @@ pub enum WorkerError {
     /// The agent's service does not accept its credentials: every issue would fare alike.
     #[error("{0}")]
     NotAuthenticated(String),
+    /// There was nothing else to do, and those issues do not let themselves be changed.
+    #[error("cannot change {} in the tracker: the log says why", keys(.0))]
+    Unsettled(Vec<IssueKey>),
+}
+
+fn keys(issues: &[IssueKey]) -> String {
+    issues.iter().map(IssueKey::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl WorkerError {
@@ -293,7 +300,8 @@ impl WorkerError {
         match self {
             Self::Claims(ClaimError::Unauthorized(_) | ClaimError::Refused { .. })
             | Self::NoTrunk(_)
-            | Self::NotAuthenticated(_) => false,
+            | Self::NotAuthenticated(_)
+            | Self::Unsettled(_) => false,
             Self::Claims(_) | Self::Host(_) => true,
             Self::Tracker(
                 TrackerError::RateLimited { .. }
@@ -311,7 +319,7 @@ impl WorkerError {
         match self {
             Self::Tracker(error) => error.asked_wait(),
             Self::Host(error) => error.asked_wait(),
-            Self::Claims(_) | Self::NoTrunk(_) | Self::NotAuthenticated(_) => None,
+            Self::Claims(_) | Self::NoTrunk(_) | Self::NotAuthenticated(_) | Self::Unsettled(_) => None,
         }
     }
 }

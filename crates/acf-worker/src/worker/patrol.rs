@@ -71,8 +71,14 @@ impl Worker {
     /// [`WorkerError`] when something is wrong that waiting does not mend.
     pub async fn patrol(&self, patrol: Patrol, stop: &CancellationToken) -> Result<Life, WorkerError> {
         let life = self.pass_by_pass(patrol, stop).await;
-        self.clerk.let_go().await;
-        life
+        let unsettled = self.clerk.let_go().await;
+        match life {
+            // That there was nothing else to do is not that all is well.
+            Ok(Life { ending: Ending::Idle | Ending::Resting, .. }) if !unsettled.is_empty() => {
+                Err(WorkerError::Unsettled(unsettled))
+            }
+            life => life,
+        }
     }
 
     async fn pass_by_pass(&self, patrol: Patrol, stop: &CancellationToken) -> Result<Life, WorkerError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use acf_core::claim::{Claim, ClaimError, ClaimStore, Survey, Wip};
 use acf_core::clock::Clock;
-use acf_core::eligibility::{ClaimView, Rules, Verdict, judge, judge_issue, target};
+use acf_core::eligibility::{ClaimView, Rules, Verdict, Whereabouts, judge, judge_issue, target};
 use acf_core::issue::{Issue, Stage};
 use acf_core::progress::What;
 use acf_core::receipt::Receipt;
@@ -347,8 +347,8 @@ pub(super) async fn is_takeable(
     Ok(judge(issue, stage, rules, &claim_view(issue, survey), &history, clock.now()).is_eligible())
 }
 
-/// Judges one issue as a worker of that stage would, with the holder of its claim named; the workers of
-/// `dead` are known to have ended.
+/// Judges one issue as a worker of that stage would, with the holder of its claim named. `place` tells
+/// where a worker is.
 ///
 /// # Errors
 /// [`ClaimError`] when the claims cannot be read.
@@ -358,7 +358,7 @@ pub async fn explain(
     stage: Stage,
     rules: &Rules,
     clock: &dyn Clock,
-    dead: &[WorkerId],
+    place: &(dyn Fn(&WorkerId) -> Whereabouts + Sync),
 ) -> Result<Verdict, ClaimError> {
     let survey = claims.survey().await?;
     let slug = issue.key.slug();
@@ -366,8 +366,8 @@ pub async fn explain(
     if let Some(version) = survey.claims.get(slug) {
         let read = claims.read_claims(&BTreeMap::from([(slug.to_owned(), version.clone())])).await?;
         if let Some(claim) = read.get(version) {
-            let is_dead = dead.contains(&claim.worker);
-            view = ClaimView::Held { worker: claim.worker.clone(), since: claim.started_at, is_dead };
+            let place = place(&claim.worker);
+            view = ClaimView::Held { worker: claim.worker.clone(), since: claim.started_at, place };
         }
     }
     let history = read_history(claims, issue, &survey).await?;

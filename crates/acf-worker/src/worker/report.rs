@@ -294,7 +294,8 @@ fn wait_after(error: &WorkerError, wait: Duration) -> Option<Duration> {
         | WorkerError::Host(_)
         | WorkerError::Claims(_)
         | WorkerError::NoTrunk(_)
-        | WorkerError::NotAuthenticated(_) => None,
+        | WorkerError::NotAuthenticated(_)
+        | WorkerError::Unsettled(_) => None,
     }
 }
 

@@ -33,6 +33,8 @@ const LONGEST_AFTER_MOVE: Duration = Duration::from_secs(5 * 60);
 
 /// When runs of this many issues broke in a row, it is no longer taken for the issues' doing.
 const TOO_MANY_BROKE: usize = 3;
+/// So many runs in a row are tried over a trunk that fails its own gate: one of them may be to mend it.
+const TRIES_OVER_RED_TRUNK: u32 = 3;
 
 /// Why no issue is taken, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,8 @@ struct Met {
     broken: u32,
     /// Whose runs have broken since one did not.
     broken_of: BTreeSet<IssueKey>,
+    /// How many runs in a row have failed as the trunk fails its own gate.
+    over_red_trunk: u32,
     rest: Option<Rest>,
     fault: Option<Fault>,
 }
@@ -82,7 +86,13 @@ impl Fatigue {
                     None => format!("{reason}; asking again at {until:.0}, as no service named a time"),
                 };
                 met.rest = Some(Rest { why, until });
-                (met.fault, met.broken, met.broken_of) = (None, 0, BTreeSet::new());
+                (met.fault, met.broken, met.broken_of, met.over_red_trunk) = (None, 0, BTreeSet::new(), 0);
+            }
+            Outcome::Failed(failure)
+                if failure.kind == FailureKind::BaseFailsGate
+                    && met.over_red_trunk + 1 < TRIES_OVER_RED_TRUNK =>
+            {
+                *met = Met { over_red_trunk: met.over_red_trunk + 1, ..Met::default() };
             }
             Outcome::Failed(failure) if failure.kind.is_fault_of_repository() => {
                 let is_of_gate = failure.kind == FailureKind::BaseFailsGate;
@@ -112,7 +122,8 @@ impl Fatigue {
                 *met = Met { broken, broken_of, rest, ..Met::default() };
             }
             // It says nothing of either: a run that was interrupted, or that came to nothing.
-            Outcome::Interrupted | Outcome::Withdrawn { .. } if !met.broken_of.is_empty() => {}
+            Outcome::Interrupted | Outcome::Withdrawn { .. }
+                if !met.broken_of.is_empty() || met.over_red_trunk > 0 => {}
             _ => *met = Met::default(),
         }
     }
@@ -143,7 +154,14 @@ impl Met {
     fn pause(&mut self, now: Timestamp) {
         let Some(fault) = &self.fault else { return };
         let until = after(now, least(self.in_a_row.saturating_add(1)));
-        let why = format!("{}; trying again when the trunk has moved, or at {until:.0}", fault.reason);
+        let why = match fault.gate_of {
+            Some(_) => format!(
+                "{}; no agent is asked until it passes there, next looked at when the trunk has moved, or at {until:.0}; \
+                 `acf implement KEY` tries an issue that mends it",
+                fault.reason
+            ),
+            None => format!("{}; trying again when the trunk has moved, or at {until:.0}", fault.reason),
+        };
         self.rest = Some(Rest { why, until });
     }
 }
@@ -425,6 +443,37 @@ mod tests {
         assert_eq!(rest(&fatigue, 50), None);
         fatigue.note(&exhausted(51), at(50));
         assert_eq!(rest(&fatigue, 109).unwrap().until, at(110), "it is not believed twice");
+    }
+
+    #[test]
+    fn a_trunk_that_fails_its_own_gate_is_tried_thrice_and_then_only_looked_at() {
+        let red = || record(Outcome::Failed(Failure::of_base_gate("`make` exit 2", "no")));
+        let fatigue = Fatigue::default();
+        for _ in 0..2 {
+            fatigue.note(&red(), at(0));
+            fatigue.note(&record(Outcome::Interrupted), at(0));
+            assert_eq!(rest(&fatigue, 0), None, "the next issue may mend it");
+        }
+        fatigue.note(&red(), at(0));
+        let why = rest(&fatigue, 59).unwrap().why;
+        assert!(
+            why.starts_with("the gate fails without the agent's work, too: `make` exit 2; no agent"),
+            "{why}"
+        );
+        let Look::At { gate_of, .. } = fatigue.look(&CommitId::new("base"), at(60)) else {
+            panic!("no look")
+        };
+        assert_eq!(gate_of, Some(red().issue));
+        let stays =
+            fatigue.stays(&Failure::of_base_gate("`make` exit 2", ""), &CommitId::new("base"), at(60));
+        assert!(stays.why.ends_with("`acf implement KEY` tries an issue that mends it"), "{}", stays.why);
+
+        let fatigue = Fatigue::default();
+        for _ in 0..5 {
+            fatigue.note(&red(), at(0));
+            fatigue.note(&record(Outcome::Failed(Failure::new(FailureKind::GateFailed, "x"))), at(0));
+        }
+        assert_eq!(rest(&fatigue, 0), None, "the trunk passes in between");
     }
 
     fn faulty() -> RunRecord {

@@ -43,6 +43,17 @@ pub struct Settlement {
     pub settled: Vec<Settled>,
     /// What could not be, and is to be tried again.
     pub unsettled: Vec<Unsettled>,
+    /// What workers hold that are not known to be dead, as far as it was read.
+    pub held: Vec<StillHeld>,
+}
+
+/// A claim of a worker that is not known to be dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StillHeld {
+    /// The issue.
+    pub issue: IssueKey,
+    /// The worker.
+    pub worker: WorkerId,
 }
 
 /// A claim that could not be settled, and is left alone for a while: each try is a push.
@@ -118,6 +129,9 @@ impl Clerk {
                 if is_one_of_dead(claim.runner()) {
                     // Two that tell the tracker of one run at the same time may say it twice.
                     settlement.unsettled.push(unsettled(format!("worker {} is at it", claim.worker)));
+                } else {
+                    let (issue, worker) = (claim.issue.clone(), claim.worker.clone());
+                    settlement.held.push(StillHeld { issue, worker });
                 }
                 continue;
             }

@@ -135,6 +135,15 @@ fn an_agents_program_that_cannot_be_started_is_told_before_any_claim() {
 }
 
 #[test]
+fn detached_workers_do_not_start_where_their_agent_cannot() {
+    let factory = Factory::with_todo("- [ ] a\n").with("AGENT", "command").with("AGENT_COMMAND", "nothere");
+    for verb in [["workers", "2"], ["add", "1"]] {
+        assert_says(&factory.acf(&verb).refused(1), &["`nothere`", "hint: "]);
+    }
+    assert_eq!(factory.acf(&["status", "--all", "--json"]).done().json()["workers"], serde_json::json!([]));
+}
+
+#[test]
 fn an_unknown_key_of_the_file_is_an_error() {
     let factory = Factory::with_todo("- [ ] a\n");
     fs::write(factory.sandbox().root().join("acf.toml"), "agnet = \"script\"\n").unwrap();

@@ -105,7 +105,7 @@ fn an_issue_that_cannot_be_read_or_changed_is_named_with_what_to_do_next() {
     let factory = factory(sandbox, &github);
     let told = factory.acf(&["issues", "show", "7"]).refused(1);
     assert!(told.starts_with("error: cannot read issue #7 of acme/shop on GitHub\n"), "{told}");
-    assert!(told.contains("hint: `acf issues list` shows which there are"), "{told}");
+    assert!(told.contains("hint: `acf issues list` shows the issues that are not done"), "{told}");
     let told = factory.acf(&["issues", "transition", "1", "Limbo"]).refused(1);
     assert!(told.starts_with("error: cannot change issue #1 of acme/shop on GitHub\n"), "{told}");
     assert!(told.contains("there is no status `Limbo`") && !told.contains("hint:"), "{told}");

@@ -19,7 +19,7 @@ fn assert_not_passed(verify: &str, directives: &[&str]) {
     let lines: String = directives.iter().map(|line| format!("  {line}\n")).collect();
     let sandbox = Sandbox::builder().policy(&policy).todo(&format!("- [ ] a\n{lines}"));
     let sandbox = sandbox.file(".gitignore", "build/\nnode_modules/\n*.local\n").build();
-    let factory = Factory::of(sandbox).with("MAX_ATTEMPTS", "1");
+    let factory = Factory::of(sandbox).with("MAX_ATTEMPTS", "1").with("RETRY_BACKOFF", "1h");
     factory.drain().done();
     assert_eq!(ends(&factory, "TODO-1"), ["base_fails_gate"], "{directives:?}");
     assert_eq!(factory.sandbox().log(), ["First commit"]);
@@ -50,7 +50,7 @@ fn is_not_passed_by_what_was_installed_in_a_home_where_it_has_a_new_one() {
     let install = "@sh mkdir -p \"$HOME/.local\" && echo me > \"$HOME/.local/ok\"";
     let ends_with = |home: &str| {
         let policy = PolicyFile::new().verify("test -e \"$HOME/.local/ok\"").max_fixes(0).gate_home(home);
-        let factory = told_with(&policy, &[&["@write a.txt A", install]]);
+        let factory = told_with(&policy, &[&["@write a.txt A", install]]).with("RETRY_BACKOFF", "1h");
         factory.drain().done();
         let left: Vec<_> = std::fs::read_dir(factory.checkouts()).unwrap().flatten().collect();
         assert!(left.is_empty(), "{left:?}");
