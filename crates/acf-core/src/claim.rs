@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::issue::{Issue, IssueKey, IssueRef, Stage, Status};
@@ -66,6 +66,9 @@ pub struct Claim {
     /// Where people read the issue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issue_page: Option<String>,
+    /// Which of several trackers with the same keys has the issue: [`crate::tracker::Tracker::place`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// When the run began.
     pub started_at: Timestamp,
     /// When the holder last showed itself, by its own wall clock.
@@ -73,6 +76,9 @@ pub struct Claim {
     /// How long the claim holds from each renewal.
     pub ttl_secs: u64,
 }
+
+/// How long the claims of another tracker are left to it.
+const FOREIGN_TO_OTHERS: SignedDuration = SignedDuration::from_hours(24);
 
 impl Claim {
     /// Makes the first claim of a run.
@@ -99,6 +105,7 @@ impl Claim {
             found_status: issue.status.clone(),
             account: None,
             issue_page: issue.url.clone(),
+            place: None,
             started_at: now,
             renewed_at: now,
             ttl_secs: ttl.as_secs().max(1),
@@ -109,6 +116,21 @@ impl Claim {
     #[must_use]
     pub fn in_name_of(self, account: impl Into<String>) -> Self {
         Self { account: Some(account.into()), ..self }
+    }
+
+    /// Returns the claim with the place of the tracker that has its issue.
+    #[must_use]
+    pub fn in_place(self, place: Option<String>) -> Self {
+        Self { place, ..self }
+    }
+
+    /// Tells whether the issue is in another tracker than that at `place`, where nobody can say how it is. Of a
+    /// claim whose worker has not been heard of for a day, that is nobody's concern any more: its tracker may
+    /// have moved.
+    #[must_use]
+    pub fn is_elsewhere(&self, place: Option<&str>, now: Timestamp) -> bool {
+        let is_recent = now.duration_since(self.renewed_at) < FOREIGN_TO_OTHERS;
+        is_recent && self.place.as_deref().is_some_and(|own| place != Some(own))
     }
 
     /// Tells whether the issue still is as the run had put it. If not, somebody moved it on or took it
@@ -402,6 +424,15 @@ mod tests {
         let moved = Claim { issue: "TODO-9".parse().unwrap(), ..claim() };
         assert_eq!(moved.record_name(), claim().record_name());
         assert!(claim().record_name().contains("abc"), "{}", claim().record_name());
+    }
+
+    #[test]
+    fn issues_of_another_tracker_with_the_same_keys_are_left_to_it_for_a_day() {
+        let claim = claim().in_place(Some("a".into()));
+        let later = |hours| claim.renewed_at + SignedDuration::from_hours(hours);
+        assert!(claim.is_elsewhere(Some("b"), later(1)) && claim.is_elsewhere(None, later(1)));
+        assert!(!claim.is_elsewhere(Some("a"), later(1)) && !claim.is_elsewhere(Some("b"), later(24)));
+        assert!(!Claim { place: None, ..claim.clone() }.is_elsewhere(Some("b"), later(1)));
     }
 
     fn claim() -> Claim {

@@ -114,6 +114,11 @@ pub trait Tracker: Send + Sync {
     /// Returns the name of the kind of tracker: `jira`, `github`, `todo`.
     fn kind(&self) -> &'static str;
 
+    /// Returns what tells this tracker from others whose issues have the same keys; `None` where keys are enough.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the account that this tracker acts as.
     ///
     /// # Errors

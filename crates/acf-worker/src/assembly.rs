@@ -440,13 +440,6 @@ fn issue_of(prompt: &str) -> Issue {
     Issue { description: prompt.to_owned(), status: Status::InProgress, ..Issue::new(key, summary) }
 }
 
-/// Makes a name for a worker that has none.
-#[must_use]
-pub fn new_worker_id() -> WorkerId {
-    let random = Uuid::new_v4().simple().to_string();
-    WorkerId::new(format!("w-{}", &random[..8]))
-}
-
 /// A worker that is ready to work, with what a command may want to know of it.
 pub struct ReadyWorker {
     /// The worker.
@@ -473,8 +466,14 @@ pub async fn assemble(
     let roster = Arc::new(open_agents(settings, environment, clock.clone())?);
     let prices = Arc::new(open_prices(&settings.allowance)?);
     let user = settings.allowance.user.as_deref().map(AgentUser::named).transpose()?;
+    if user.is_none() && rustix::process::geteuid().is_root() && settings.mask.lines().is_some() {
+        tracing::warn!(
+            "agents run as root, and can read acf's own environment with its tokens: ACF_AGENT_USER names another user \
+             for them"
+        );
+    }
     let repository_settings = settings.repository.as_ref().ok_or(StartError::NoRepository)?;
-    let id = settings.worker.id.clone().unwrap_or_else(new_worker_id);
+    let id = settings.worker.id.clone();
     let open = async || {
         let repository = open_repository(repository_settings, environment).await?;
         probe::claims(&repository.mirror, &repository_settings.ref_prefix, &id, clock.now()).await?;

@@ -8,9 +8,9 @@ use acf_core::issue::Stage;
 use acf_core::run::WorkerId;
 use tokio_util::sync::CancellationToken;
 
-use crate::assembly::{StartError, assemble, new_worker_id, open_hosting, open_repository, open_tracker};
+use crate::assembly::{StartError, assemble, open_hosting, open_repository, open_tracker};
 use crate::clock::SystemClock;
-use crate::config::Settings;
+use crate::config::{Settings, new_worker_id};
 use crate::process::end_survivors;
 use crate::worker::{Clerk, Ending, Life, Patrol, Settlement, WorkerError};
 use crate::{log, signals};
@@ -33,7 +33,7 @@ pub struct Errand {
 pub fn begin(settings: &Settings) -> Result<CancellationToken, StartError> {
     log::init(settings.worker.log_filter.clone(), settings.mask.clone());
     let stop = CancellationToken::new();
-    signals::install(stop.clone(), settings.worker.stop_grace, left_behind(settings.worker.id.as_ref()))
+    signals::install(stop.clone(), settings.worker.stop_grace, left_behind(&settings.worker.id))
         .map_err(|cause| StartError::Machine { attempt: "cannot handle signals", cause })?;
     Ok(stop)
 }
@@ -67,14 +67,10 @@ pub async fn work(
 }
 
 /// Says what becomes of the issue of a worker that ends at once.
-fn left_behind(worker: Option<&WorkerId>) -> String {
-    let (name, whose) = match worker {
-        Some(id) => (id.as_str(), ""),
-        None => ("ID", "; `acf issues explain KEY` names the worker"),
-    };
+fn left_behind(worker: &WorkerId) -> String {
     format!(
-        "; an issue that was worked on stays claimed until its claim expires, `acf sweep --dead {name}` frees it \
-         at once{whose}"
+        "; an issue that was worked on stays claimed until its claim expires, `acf sweep --dead {worker}` frees it at \
+         once"
     )
 }
 

@@ -73,6 +73,10 @@ impl Tracker for Masked<dyn Tracker> {
         self.inner.kind()
     }
 
+    fn place(&self) -> Option<String> {
+        self.inner.place()
+    }
+
     async fn whoami(&self) -> Result<String, TrackerError> {
         self.inner.whoami().await.map_err(|error| self.tracker_error(error))
     }

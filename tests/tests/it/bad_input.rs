@@ -353,6 +353,29 @@ mod todo_files {
     }
 
     #[test]
+    fn two_for_one_repository_do_not_settle_each_others_claims() {
+        let factory = Factory::with_todo("- [ ] alpha\n").agent("echo ready; while :; do sleep 0.02; done");
+        let mut worker = factory.start("w-dead", &[]);
+        worker.says("agent: ready");
+        worker.signal(rustix::process::Signal::KILL);
+        drop(worker);
+        let second = factory.sandbox().root().join("second.md");
+        fs::write(&second, "- [ ] beta\n").unwrap();
+        let sweep = |project: &Path| {
+            let mut sweep = factory.command("acf");
+            sweep.args(["sweep", "--dead", "w-dead"]).env("PROJECT", project);
+            let told = sweep.output().unwrap();
+            String::from_utf8([told.stdout, told.stderr].concat()).unwrap()
+        };
+
+        assert_says(&sweep(&second), &["TODO-1 is claimed by w-dead in another TODO file"]);
+        assert_eq!(factory.claims(), ["refs/acf/claims/TODO-1"]);
+        assert_says(&sweep(&factory.sandbox().todo()), &["settled TODO-1: worker w-dead died"]);
+        assert_says(&factory.sandbox().todo_text(), &["- [ ] alpha\n  - Note: "]);
+        assert_eq!(fs::read_to_string(second).unwrap(), "- [ ] beta\n");
+    }
+
+    #[test]
     fn one_in_a_directory_that_cannot_be_written_costs_no_work() {
         let factory = Factory::with_todo("- [ ] a\n");
         let directory = factory.sandbox().root().join("locked");

@@ -9,7 +9,7 @@ use acf_core::issue::{Issue, IssueKey, IssueRef, Stage};
 use acf_core::run::{RunId, WorkerId};
 use acf_core::runtime::WorkerState;
 use acf_core::tracker::{Applied, Change, Condition, Tracker};
-use acf_worker::assembly::{OpenTracker, new_worker_id};
+use acf_worker::assembly::OpenTracker;
 use acf_worker::clock::SystemClock;
 use acf_worker::config::{self, Need, Settings};
 use acf_worker::worker::{Orders, explain, explain_budget, hand_out};
@@ -309,7 +309,7 @@ async fn assign_next(
 
 fn orders(settings: &Settings, stage: Stage, account: String, trunk: &str) -> Orders {
     Orders {
-        worker: new_worker_id(),
+        worker: config::new_worker_id(),
         stage,
         account,
         rules: settings.rules.clone(),

@@ -4,11 +4,12 @@ use acf_core::issue::IssueKey;
 use acf_core::run::{Outcome, RunRecord, WorkerId};
 use acf_worker::config::Need;
 use acf_worker::foreground;
+use anyhow::anyhow;
 use serde::Serialize;
 
 use crate::args::SweepArgs;
 use crate::context::{Context, with_hint};
-use crate::error::Exit;
+use crate::error::{Exit, WithHint as _};
 use crate::ui::{Out, say};
 
 /// A run that was settled, or could not be.
@@ -28,7 +29,12 @@ enum Row<'a> {
 pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
     let settings = context.settings(Need::Repository)?;
     let runtime = context.runtime_for(&settings)?;
-    let ended = runtime.known()?.into_iter().filter_map(|(id, has_ended)| has_ended.then_some(id));
+    let known = runtime.known()?;
+    if let Some(alive) = args.dead.iter().find(|id| known.get(*id) == Some(&false)) {
+        return Err(anyhow!("worker {alive} runs on this machine"))
+            .hint(format!("`acf stop {alive}` ends it"));
+    }
+    let ended = known.into_iter().filter_map(|(id, has_ended)| has_ended.then_some(id));
     let dead: Vec<_> = ended.chain(args.dead.iter().cloned()).collect();
     let swept = with_hint(foreground::sweep(&settings, context.environment(), &dead).await)?;
     let (settled, unsettled) = (&swept.settled, &swept.unsettled);
@@ -62,9 +68,16 @@ pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::
     }
     for one in &swept.held {
         let (issue, worker) = (&one.issue, &one.worker);
-        say(format!(
-            "{issue} is claimed by {worker}, not known to be dead; if it is, `acf sweep --dead {worker}` frees the issue"
-        ));
+        say(if one.is_elsewhere {
+            format!(
+                "{issue} is claimed by {worker} in another TODO file: `acf sweep` settles it with that as PROJECT"
+            )
+        } else {
+            format!(
+                "{issue} is claimed by {worker}, not known to be dead; if it is, `acf sweep --dead {worker}` frees \
+                 the issue"
+            )
+        });
     }
     Ok(exit)
 }

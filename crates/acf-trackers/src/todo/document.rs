@@ -193,11 +193,20 @@ fn identity_of(summary: &str, ordinal: u32) -> String {
     hash.update(summary);
     hash.update([0]);
     hash.update(ordinal.to_string());
-    let mut identity = String::with_capacity(2 * IDENTITY_BYTES);
+    digits(hash)
+}
+
+/// Returns as many hexadecimal digits as an identity has, that stand for a text.
+pub(super) fn short_hash(text: &str) -> String {
+    digits(Sha256::new().chain_update(text))
+}
+
+fn digits(hash: Sha256) -> String {
+    let mut digits = String::with_capacity(2 * IDENTITY_BYTES);
     for byte in &hash.finalize()[..IDENTITY_BYTES] {
-        let _ = write!(identity, "{byte:02x}");
+        let _ = write!(digits, "{byte:02x}");
     }
-    identity
+    digits
 }
 
 fn key(place: usize) -> IssueKey {

@@ -16,6 +16,9 @@ pub trait TodoFile: Send + Sync {
     /// Returns what messages call the file: a path, `git:TODO.md`.
     fn name(&self) -> String;
 
+    /// Returns where the file is, whatever name it was given by.
+    fn place(&self) -> String;
+
     /// Returns the file's bytes as they are now.
     ///
     /// # Errors

@@ -42,6 +42,10 @@ impl TodoFile for LocalFile {
         self.path.display().to_string()
     }
 
+    fn place(&self) -> String {
+        fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone()).display().to_string()
+    }
+
     async fn read(&self) -> Result<Vec<u8>, TrackerError> {
         let path = self.path.clone();
         let reading = spawn_blocking(move || Place::of(&path)?.read());

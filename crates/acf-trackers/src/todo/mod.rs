@@ -137,6 +137,10 @@ impl Tracker for Todo {
         "todo"
     }
 
+    fn place(&self) -> Option<String> {
+        Some(document::short_hash(&self.file.place()))
+    }
+
     async fn whoami(&self) -> Result<String, TrackerError> {
         Ok(self.assignee.clone().unwrap_or_else(|| DEFAULT_ASSIGNEE.to_owned()))
     }
@@ -334,6 +338,10 @@ mod tests {
     impl TodoFile for Raced {
         fn name(&self) -> String {
             "raced".to_owned()
+        }
+
+        fn place(&self) -> String {
+            self.name()
         }
 
         async fn read(&self) -> Result<Vec<u8>, TrackerError> {

@@ -45,7 +45,7 @@ pub use report::{Entry, report};
 pub use repository::{Author, Repository};
 pub use settings::{
     AgentSettings, Allowance, Factory, Need, Prompts, RuntimeChoice, Settings, WorkerSettings, check, load,
-    load_agent, load_factory, load_fleet,
+    load_agent, load_factory, load_fleet, new_worker_id,
 };
 pub use sources::{CONFIG_FILE, Flags, Found, Layers, Origin};
 pub use tracker::{Todo, TodoLocation, Tracker};

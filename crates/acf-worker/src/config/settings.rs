@@ -9,6 +9,7 @@ use acf_core::issue::Stage;
 use acf_core::mask::Mask;
 use acf_core::run::{AttemptLimits, WorkerId};
 use tracing_subscriber::filter::Targets;
+use uuid::Uuid;
 
 use crate::git::pages::Location;
 
@@ -125,7 +126,7 @@ impl Prompts {
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkerSettings {
     /// Its id; it is to make one up if there is none.
-    pub id: Option<WorkerId>,
+    pub id: WorkerId,
     /// The wait when there is no issue to take.
     pub no_issues_wait: Duration,
     /// The wait between two issues.
@@ -231,6 +232,13 @@ pub fn load_fleet(layers: &Layers) -> Result<(Factory, Settings), Problems> {
     let settings = settings(&mut reader, Need::Worker);
     let factory = factory(&mut reader);
     reader.finish(factory.zip(settings), tracker_name(layers))
+}
+
+/// Makes a name for a worker that has none.
+#[must_use]
+pub fn new_worker_id() -> WorkerId {
+    let random = Uuid::new_v4().simple().to_string();
+    WorkerId::new(format!("w-{}", &random[..8]))
 }
 
 /// Returns the tracker that is chosen; `None` where there is none of that name.
@@ -344,7 +352,7 @@ fn worker(reader: &mut Reader<'_>) -> Option<WorkerSettings> {
     let id = id(reader, &ACF_WORKER_ID);
     let events_file = reader.path(&ACF_EVENTS_FILE);
     Some(WorkerSettings {
-        id: id.map(WorkerId::new),
+        id: id.map_or_else(new_worker_id, WorkerId::new),
         no_issues_wait: no_issues_wait?,
         inter_issue_wait: inter_issue_wait?,
         claim_ttl: claim_ttl?,

@@ -154,6 +154,10 @@ impl TodoFile for RepositoryFile {
         format!("git:{}", self.path)
     }
 
+    fn place(&self) -> String {
+        self.name()
+    }
+
     async fn read(&self) -> Result<Vec<u8>, TrackerError> {
         let tip = self.tip().await?;
         self.read_at(&tip).await

@@ -33,7 +33,8 @@ pub async fn hand_out(
             continue;
         }
         let (now, ttl) = (clock.now(), orders.claim_ttl);
-        let claim = Claim::new(&issue, stage, orders.worker.clone(), run.clone(), now, ttl);
+        let claim =
+            Claim::new(&issue, stage, orders.worker.clone(), run.clone(), now, ttl).in_place(tracker.place());
         let held = match claims.take(claim, None, &survey).await {
             Ok(held) => held,
             Err(ClaimError::Lost) => continue,

@@ -167,7 +167,8 @@ impl Worker {
             self.around.clock.now(),
             self.orders.claim_ttl,
         )
-        .in_name_of(&self.orders.account);
+        .in_name_of(&self.orders.account)
+        .in_place(self.around.tracker.place());
         let held = match self.around.claims.take(claim, None, survey).await {
             Ok(held) => held,
             Err(ClaimError::Lost) => return Ok(None),

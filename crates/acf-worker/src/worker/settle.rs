@@ -54,6 +54,8 @@ pub struct StillHeld {
     pub issue: IssueKey,
     /// The worker.
     pub worker: WorkerId,
+    /// Whether the issue is in another tracker whose keys are the same, which alone can settle it.
+    pub is_elsewhere: bool,
 }
 
 /// A claim that could not be settled, and is left alone for a while: each try is a push.
@@ -124,6 +126,11 @@ impl Clerk {
             let is_one_of_dead = |worker| dead.is_some_and(|dead| dead.contains(worker));
             let is_dead = is_one_of_dead(&claim.worker);
             let left = self.take_left(slug, version);
+            if left.is_none() && claim.is_elsewhere(self.tracker.place().as_deref(), self.clock.now()) {
+                let (issue, worker) = (claim.issue.clone(), claim.worker.clone());
+                settlement.held.push(StillHeld { issue, worker, is_elsewhere: true });
+                continue;
+            }
             let unsettled = |why| Unsettled { dead: claim.runner().clone(), issue: claim.issue.clone(), why };
             if !is_free && !is_dead && left.is_none() {
                 if is_one_of_dead(claim.runner()) {
@@ -131,7 +138,7 @@ impl Clerk {
                     settlement.unsettled.push(unsettled(format!("worker {} is at it", claim.worker)));
                 } else {
                     let (issue, worker) = (claim.issue.clone(), claim.worker.clone());
-                    settlement.held.push(StillHeld { issue, worker });
+                    settlement.held.push(StillHeld { issue, worker, is_elsewhere: false });
                 }
                 continue;
             }

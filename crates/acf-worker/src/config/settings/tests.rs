@@ -53,7 +53,7 @@ fn the_least_configuration_gets_every_default() {
     assert_eq!(
         settings.worker,
         WorkerSettings {
-            id: None,
+            id: settings.worker.id.clone(),
             no_issues_wait: Duration::from_secs(60),
             inter_issue_wait: Duration::ZERO,
             claim_ttl: acf_core::claim::DEFAULT_TTL,
@@ -63,6 +63,8 @@ fn the_least_configuration_gets_every_default() {
             log_filter: Targets::new().with_default(LevelFilter::INFO),
         }
     );
+    assert!(settings.worker.id.as_str().starts_with("w-"), "{}", settings.worker.id);
+    assert_ne!(settings.worker.id, loaded(with(&[])).worker.id);
     let repository = settings.repository.unwrap();
     assert_eq!(repository.url, "https://h.example/shop.git");
     assert_eq!(repository.username, "x-access-token");
