@@ -108,7 +108,8 @@ pub const NO_GATE: &str = "none: the repository has no checks in .acf/config.tom
 pub fn gate_line(record: &RunRecord) -> Option<String> {
     let checks = record.receipt.gate.iter().map(|check| {
         let exit = check.exit_code.map_or("was ended".into(), |code| format!("exit {code}"));
-        format!("{} {exit} ({})", code(&check.command), duration(Duration::from_millis(check.duration_ms)))
+        let command = check.command.trim().replace('\n', " ");
+        format!("{} {exit} ({})", code(&command), duration(Duration::from_millis(check.duration_ms)))
     });
     let line = checks.collect::<Vec<_>>().join(", ");
     let has_landed = matches!(record.outcome, Outcome::Landed { plan: None, .. });

@@ -40,6 +40,8 @@ fn a_policy_that_cannot_be_read_is_no_attempt_at_any_issue_and_is_shown_with_its
     assert!(todo.starts_with("- [ ] a\n"), "it is not blocked: {todo}");
     assert_says(&todo, &["not valid: line 1: unknown field `verfy`", "does not count as an attempt"]);
     assert!(!todo.contains("agent: ") && !todo.contains("1st attempt"), "{todo}");
+    let shown = factory.acf(&["runs", "TODO-1"]).done().stdout;
+    assert!(!shown.contains("  agent "), "{shown}");
 
     factory.drain().done();
     let again = factory.sandbox().todo_text();

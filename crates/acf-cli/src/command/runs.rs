@@ -161,7 +161,10 @@ fn receipt(record: &RunRecord) -> String {
     text += &format!("  run      {}, {}, attempt {}\n", record.run, record.stage, receipt.attempt);
     let at = record.ended_at.strftime("%Y-%m-%d %H:%M:%S UTC");
     text += &format!("  worker   {}, ended {at}, took {}\n", record.worker, took(record));
-    text += &format!("  agent    {}\n", agent_line(receipt));
+    let agent = agent_line(receipt);
+    if !agent.is_empty() {
+        text += &format!("  agent    {agent}\n");
+    }
     for (n, part) in receipt.parts.iter().enumerate() {
         let alone = Receipt::default().by(std::slice::from_ref(part));
         text += &format!("    {}. {}\n", n + 1, agent_line(&alone));
