@@ -223,8 +223,9 @@ pub trait Agent: Send + Sync {
         true
     }
 
-    /// Returns the file as the agent itself has renewed it since, if what was found in its place is that.
-    fn renewed(&self, _file: &AgentFile, _found: &str) -> Option<AgentFile> {
+    /// Returns the file as the agent itself has renewed it since, if what was found in its place is that. `is_known`
+    /// tells whether the file there is known to come from that one, and not from a person.
+    fn renewed(&self, _file: &AgentFile, _found: &str, _is_known: bool) -> Option<AgentFile> {
         None
     }
 

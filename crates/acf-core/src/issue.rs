@@ -214,6 +214,13 @@ pub mod label {
     /// All of them.
     pub const ALL: [&str; 7] =
         [NEEDS_PLAN, SKIP_PLAN, PLAN_APPROVED, NEEDS_BRANCH, SKIP_BRANCH, IN_REVIEW, BLOCKED];
+
+    /// Returns a label as it is compared: one of these as it is written here, whatever its case, and others as they
+    /// are. A plan or a review that a person asks for is not to be missed for a capital letter.
+    #[must_use]
+    pub fn canonical(name: &str) -> &str {
+        ALL.into_iter().find(|own| own.eq_ignore_ascii_case(name)).unwrap_or(name)
+    }
 }
 
 /// A unit of work in a tracker, as last read.

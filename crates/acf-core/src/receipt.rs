@@ -54,7 +54,7 @@ impl Usage {
     /// Tells whether any token was used, as far as anybody told.
     #[must_use]
     pub fn has_tokens(&self) -> bool {
-        self.input_tokens + self.output_tokens > 0
+        self.input_tokens > 0 || self.output_tokens > 0
     }
 }
 
@@ -65,11 +65,12 @@ impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, more: Self) {
         // Asked of each by itself: the cost of the one says nothing of the other's tokens.
         self.cost_is_incomplete = self.cost_is_unknown() || more.cost_is_unknown();
-        self.turns += more.turns;
-        self.input_tokens += more.input_tokens;
-        self.cached_tokens += more.cached_tokens;
+        // What agents tell of themselves may be absurd.
+        self.turns = self.turns.saturating_add(more.turns);
+        self.input_tokens = self.input_tokens.saturating_add(more.input_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(more.cached_tokens);
         self.cost_is_estimated |= more.cost_is_estimated;
-        self.output_tokens += more.output_tokens;
+        self.output_tokens = self.output_tokens.saturating_add(more.output_tokens);
         self.cost_usd = match (self.cost_usd, more.cost_usd) {
             (None, None) => None,
             (before, now) => Some(before.unwrap_or(0.0) + now.unwrap_or(0.0)),

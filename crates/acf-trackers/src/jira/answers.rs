@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acf_core::issue::{Issue, IssueKey};
+use acf_core::issue::{Issue, IssueKey, label};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -283,8 +283,9 @@ impl RawIssue {
             summary: fields.summary.clone().unwrap_or_default(),
             description: fields.description.as_ref().map(to_markdown).unwrap_or_default(),
             status: workflow.status(&self.place(&labels)),
+            // Jira keeps `Needs-Plan` and `needs-plan` apart.
+            labels: labels.iter().map(|name| label::canonical(name).to_owned()).collect(),
             assignee: fields.assignee.as_ref().map(|account| account.account_id.clone()),
-            labels,
             blocked_by: links.iter().filter_map(Link::blocker).map(str::to_owned).collect(),
             identity: None,
         })

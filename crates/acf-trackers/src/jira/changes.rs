@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use acf_core::issue::IssueRef;
+use acf_core::issue::{IssueRef, label};
 use acf_core::tracker::{Change, TrackerError};
 
 use super::Jira;
@@ -81,8 +81,8 @@ impl Jira {
     ) -> Result<(), TrackerError> {
         let add: Vec<_> =
             edit.on.iter().filter(|label| !present.contains(*label)).map(String::as_str).collect();
-        let remove: Vec<_> =
-            edit.off.iter().filter(|label| present.contains(*label)).map(String::as_str).collect();
+        let is_off = |name: &&String| edit.off.contains(label::canonical(name));
+        let remove: Vec<_> = present.iter().filter(is_off).map(String::as_str).collect();
         if add.is_empty() && remove.is_empty() {
             return Ok(());
         }

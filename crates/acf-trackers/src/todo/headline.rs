@@ -67,7 +67,7 @@ impl<'a> Headline<'a> {
     }
 
     fn has_label(&self, wanted: &str) -> bool {
-        labels::of(&self.body).contains(labels::canonical(wanted))
+        labels::of(&self.body).contains(label::canonical(wanted))
     }
 
     pub(super) fn status(&self) -> Status {
@@ -131,7 +131,7 @@ impl<'a> Headline<'a> {
         if !self.has_label(unwanted) {
             return;
         }
-        let unwanted = labels::canonical(unwanted);
+        let unwanted = label::canonical(unwanted);
         let mut body = without_labels(&self.body, |label| label == unwanted).into_owned();
         // `- [ ] [bug], later` must not become `- [ ], later`, which is no check box.
         if !body.is_empty() && !body.starts_with([' ', '\t']) {

@@ -13,12 +13,7 @@ use acf_core::issue::label;
 
 /// Returns all labels; acf's own as acf writes them.
 pub(super) fn of(body: &str) -> BTreeSet<&str> {
-    groups(body).into_iter().flat_map(|group| group.names).map(canonical).collect()
-}
-
-/// Returns a label as it is compared: acf's own as acf writes it, others as they are.
-pub(super) fn canonical(name: &str) -> &str {
-    label::ALL.into_iter().find(|own| own.eq_ignore_ascii_case(name)).unwrap_or(name)
+    groups(body).into_iter().flat_map(|group| group.names).map(label::canonical).collect()
 }
 
 /// Tells whether a text can be a label.
@@ -53,7 +48,7 @@ impl<'a> Group<'a> {
     }
 
     fn holds_one_of_acfs(&self) -> bool {
-        self.names.iter().any(|name| label::ALL.contains(&canonical(name)))
+        self.names.iter().any(|name| label::ALL.contains(&label::canonical(name)))
     }
 }
 
@@ -108,7 +103,7 @@ pub(super) fn without_labels(body: &str, unwanted: impl Fn(&str) -> bool) -> Cow
     // Whether `kept` ends with the beginning of labels: `[`, `[bu` or `[bug, `.
     let mut is_open = false;
     for Group { place, names } in groups(body) {
-        let left: Vec<_> = names.iter().copied().filter(|name| !unwanted(canonical(name))).collect();
+        let left: Vec<_> = names.iter().copied().filter(|name| !unwanted(label::canonical(name))).collect();
         if left.len() == names.len() {
             continue;
         }

@@ -87,13 +87,14 @@ impl Agent for Claude {
         self.subscription.iter().map(file).collect()
     }
 
-    /// Claude Code renews its tokens itself, and the old ones are then void. Of its file only they count.
-    fn renewed(&self, file: &AgentFile, found: &str) -> Option<AgentFile> {
+    /// Claude Code renews its tokens itself, and the old ones are then void. Of its file only they count. Tokens of
+    /// which nobody knows where they come from have to be newer for certain.
+    fn renewed(&self, file: &AgentFile, found: &str, is_known: bool) -> Option<AgentFile> {
         let tokens = |text: &str| serde_json::from_str::<Value>(text).ok()?.get("claudeAiOauth").cloned();
         let expires_at = |tokens: &Value| tokens.get("expiresAt").and_then(Value::as_i64);
         let there = tokens(found)?;
         let given = tokens(file.contents.expose_secret()).as_ref().and_then(expires_at);
-        let is_newer = expires_at(&there).is_some_and(|there| given.is_none_or(|given| there > given));
+        let is_newer = expires_at(&there).is_some_and(|there| given.map_or(is_known, |given| there > given));
         let contents = json!({ "claudeAiOauth": there }).to_string().into();
         is_newer.then(|| AgentFile { path: file.path.clone(), contents })
     }
@@ -344,13 +345,17 @@ mod tests {
         assert_eq!(file.path, Path::new(".claude/.credentials.json"));
         let written: Value = serde_json::from_str(file.contents.expose_secret()).unwrap();
         assert_eq!(written["claudeAiOauth"]["refreshToken"], "refresh-1");
-        let renewed = agent.renewed(file, &tokens(1001).to_json()).unwrap();
+        let renewed = agent.renewed(file, &tokens(1001).to_json(), false).unwrap();
         assert_eq!(renewed.path, file.path);
         let renewed: Value = serde_json::from_str(renewed.contents.expose_secret()).unwrap();
         assert_eq!(renewed["claudeAiOauth"]["expiresAt"], 1001);
         for older in [tokens(1000).to_json(), tokens(999).to_json(), "{}".into(), "no JSON".into()] {
-            assert!(agent.renewed(file, &older).is_none(), "{older}");
+            assert!(agent.renewed(file, &older, true).is_none(), "{older}");
         }
+        let timeless = Claude::new(Access::default(), Some(Subscription { expires_at: None, ..tokens(0) }));
+        let [file] = &timeless.files()[..] else { panic!("one file") };
+        let is_renewed = |is_known| timeless.renewed(file, &tokens(1).to_json(), is_known).is_some();
+        assert!(is_renewed(true) && !is_renewed(false));
     }
 
     #[test]

@@ -37,14 +37,12 @@ impl Renewals {
 
     /// Each file has a place by what was given, so that nobody gets the tokens of another account.
     fn place(&self, agent: &dyn Agent, given: &AgentFile) -> PathBuf {
-        let digest = Sha256::digest(given.contents.expose_secret().as_bytes());
-        let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        self.dir.join(format!("{}-{digest}", agent.name()))
+        self.dir.join(format!("{}-{}", agent.name(), digest_of(given)))
     }
 
     fn latest(&self, agent: &dyn Agent, given: AgentFile) -> AgentFile {
         let kept = fs::read_to_string(self.place(agent, &given)).ok();
-        kept.and_then(|kept| agent.renewed(&given, &kept)).unwrap_or(given)
+        kept.and_then(|kept| agent.renewed(&given, &kept, true)).unwrap_or(given)
     }
 
     fn keep(&self, agent: &dyn Agent, given: &AgentFile, renewed: &AgentFile) -> io::Result<()> {
@@ -56,7 +54,22 @@ impl Renewals {
     }
 }
 
+fn digest_of(given: &AgentFile) -> String {
+    let digest = Sha256::digest(given.contents.expose_secret().as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns where it is noted, beside a login, for which given one acf has put it there.
+fn note_of(path: &Path) -> PathBuf {
+    let mut note = path.as_os_str().to_owned();
+    note.push(".acf-given");
+    note.into()
+}
+
 /// Puts an agent's files into its home, but where it has a newer one already. What it has renewed is kept.
+///
+/// Beside a login lies a note of which one acf was given: what is there is known to come from that one then. A
+/// newer login without a note may be somebody else's; it is warned of, once.
 ///
 /// # Errors
 /// Where a file cannot be written or kept, or the guard does not work.
@@ -67,8 +80,23 @@ pub async fn settle(agent: &dyn Agent, place: Place<'_>, renewals: Option<&Renew
             None => given.clone(),
         };
         let found = read(&given.path, place).await?;
+        let is_login = agent.logins().iter().any(|login| Path::new(login) == given.path);
+        let (note, digest) = (note_of(&given.path), digest_of(&given));
+        let is_known = is_login && read(&note, place).await?.is_some_and(|noted| noted.trim() == digest);
+        if is_login && !is_known {
+            let contents = digest.into();
+            write(&AgentFile { path: note, contents }, place).await?;
+        }
         if let Some(found) = &found {
-            if let Some(renewed) = agent.renewed(&known, found) {
+            if let Some(renewed) = agent.renewed(&known, found, is_known) {
+                if !is_known {
+                    tracing::warn!(
+                        "{} is signed in with ~/{}, which is newer than the login that acf was given: if that is another \
+                         account's, run acf with a HOME of its own",
+                        agent.name(),
+                        given.path.display()
+                    );
+                }
                 if let Some(renewals) = renewals {
                     renewals.keep(agent, &given, &renewed)?;
                 }

@@ -110,6 +110,30 @@ async fn tokens_that_the_agent_has_renewed_reach_the_workers_beside_it_and_after
 }
 
 #[tokio::test]
+async fn a_login_of_which_nobody_knows_whose_it_is_replaces_none_that_never_ends() {
+    let home = Home::new();
+    let timeless = || {
+        let subscription = Subscription {
+            access_token: "given".into(),
+            refresh_token: Some("refresh".into()),
+            expires_at: None,
+            kind: None,
+        };
+        Claude::new(Access::default(), Some(subscription))
+    };
+    home.put("own", "somebody's own", 1);
+    home.settle("own", &timeless(), false).await;
+    assert_eq!(home.access("own"), "given");
+
+    home.put("own", "renewed", 2);
+    home.settle("own", &timeless(), false).await;
+    assert_eq!(home.access("own"), "renewed", "it comes from the one that was given");
+
+    home.settle("own", &claude("another one"), false).await;
+    assert_eq!(home.access("own"), "another one");
+}
+
+#[tokio::test]
 async fn settings_of_a_persons_own_stay() {
     let home = Home::new();
     let access = Access { env: vec![("GEMINI_API_KEY".into(), "k".into())], ..Access::default() };

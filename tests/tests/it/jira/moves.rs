@@ -175,6 +175,21 @@ async fn planning_works_by_labels_where_the_workflow_has_three_statuses() {
 }
 
 #[tokio::test]
+async fn acfs_own_labels_count_whatever_their_case() {
+    let jira = FakeJira::with_all_statuses().await;
+    let labels = ["Needs-Plan".into(), "ACF-Blocked".into(), "Team-A".into()].into();
+    let key = jira.site().add(IssueState { status: "To Do".into(), labels, ..IssueState::default() });
+    let (tracker, issue): (_, IssueRef) = (jira.tracker(), key.clone().into());
+    let read = tracker.issue(&issue).await.unwrap();
+    assert_eq!(read.labels, ["acf-blocked", "needs-plan", "Team-A"].map(str::to_owned).into());
+
+    tracker.apply(&issue, &[Change::RemoveLabel("acf-blocked".into())]).await.unwrap();
+
+    let left = jira.site().read(key.as_str(), |issue| issue.labels.clone());
+    assert_eq!(left, ["Needs-Plan", "Team-A"].map(str::to_owned).into());
+}
+
+#[tokio::test]
 async fn an_issue_waits_for_those_that_block_it_until_they_are_done() {
     let jira = FakeJira::with_all_statuses().await;
     let blocker = jira.site().add_to_do("first");
