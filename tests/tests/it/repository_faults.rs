@@ -26,7 +26,7 @@ fn a_policy_that_cannot_be_read_is_no_attempt_at_any_issue_and_is_shown_with_its
     let sandbox = Sandbox::builder().file(".acf/config.toml", "verfy = [\"x\"]\n").todo("- [ ] a\n");
     let factory = Factory::of(sandbox.build()).with("MAX_ATTEMPTS", "1");
 
-    let said = factory.drain().done().stderr;
+    let said = factory.drain().refused(1);
 
     let (kind, reason) = factory.failure("TODO-1");
     assert_eq!(kind, "repository_fault");
@@ -43,7 +43,7 @@ fn a_policy_that_cannot_be_read_is_no_attempt_at_any_issue_and_is_shown_with_its
     let shown = factory.acf(&["runs", "TODO-1"]).done().stdout;
     assert!(!shown.contains("  agent "), "{shown}");
 
-    factory.drain().done();
+    factory.drain().refused(1);
     let again = factory.sandbox().todo_text();
     assert_eq!(again.matches("does not count").count(), 1, "it is said once: {again}");
 }
@@ -159,7 +159,7 @@ fn a_prompt_template_with_a_typo_fails_the_run_and_names_it() {
     let sandbox = Sandbox::builder().file(".acf/implement.md", "{{ isue.key }}").todo("- [ ] a\n").build();
     let factory = Factory::of(sandbox).with("MAX_ATTEMPTS", "1");
 
-    factory.drain().done();
+    factory.drain().refused(1);
 
     let (kind, reason) = factory.failure("TODO-1");
     assert_eq!(kind, "repository_fault");

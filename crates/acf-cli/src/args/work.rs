@@ -49,7 +49,8 @@ pub struct WorkerArgs {
     /// End after that many issues
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub max_issues: Option<u32>,
-    /// End when there is nothing to do, instead of waiting for more
+    /// End when there is nothing to do, instead of waiting for more; with 1 where it is to wait for something else:
+    /// quota, the day's budget, a repository or an agent that works
     #[arg(long)]
     pub exit_when_idle: bool,
 }

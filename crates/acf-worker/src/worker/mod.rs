@@ -284,6 +284,9 @@ pub enum WorkerError {
     /// The agent's service does not accept its credentials: every issue would fare alike.
     #[error("{0}")]
     NotAuthenticated(String),
+    /// It is to end when there is nothing to do, and takes no issue for now, for that reason.
+    #[error("no issue is taken: {0}")]
+    Resting(String),
     /// There was nothing else to do, and those issues do not let themselves be changed.
     #[error("cannot change {} in the tracker: the log says why", keys(.0))]
     Unsettled(Vec<IssueKey>),
@@ -301,6 +304,7 @@ impl WorkerError {
             Self::Claims(ClaimError::Unauthorized(_) | ClaimError::Refused { .. })
             | Self::NoTrunk(_)
             | Self::NotAuthenticated(_)
+            | Self::Resting(_)
             | Self::Unsettled(_) => false,
             Self::Claims(_) | Self::Host(_) => true,
             Self::Tracker(
@@ -319,7 +323,11 @@ impl WorkerError {
         match self {
             Self::Tracker(error) => error.asked_wait(),
             Self::Host(error) => error.asked_wait(),
-            Self::Claims(_) | Self::NoTrunk(_) | Self::NotAuthenticated(_) | Self::Unsettled(_) => None,
+            Self::Claims(_)
+            | Self::NoTrunk(_)
+            | Self::NotAuthenticated(_)
+            | Self::Resting(_)
+            | Self::Unsettled(_) => None,
         }
     }
 }

@@ -40,8 +40,6 @@ pub enum Ending {
     EnoughIssues,
     /// There was nothing to do.
     Idle,
-    /// It was to take no issues for a while.
-    Resting,
 }
 
 impl std::fmt::Display for Ending {
@@ -50,7 +48,6 @@ impl std::fmt::Display for Ending {
             Self::Stopped => "told to stop",
             Self::EnoughIssues => "worked on as many issues as asked",
             Self::Idle => "nothing to do",
-            Self::Resting => "no issue is to be taken for now",
         })
     }
 }
@@ -74,7 +71,7 @@ impl Worker {
         let unsettled = self.clerk.let_go().await;
         match life {
             // That there was nothing else to do is not that all is well.
-            Ok(Life { ending: Ending::Idle | Ending::Resting, .. }) if !unsettled.is_empty() => {
+            Ok(Life { ending: Ending::Idle, .. }) if !unsettled.is_empty() => {
                 Err(WorkerError::Unsettled(unsettled))
             }
             life => life,
@@ -130,15 +127,15 @@ impl Worker {
                     errors = 0;
                     // Not all at once: what dead workers leave meanwhile is settled in between.
                     let wait = wait_until(Some(until), self.around.clock.now(), patrol.no_issues_wait);
+                    if patrol.exit_when_idle {
+                        return Err(WorkerError::Resting(why));
+                    }
                     if why != told_why {
                         tracing::warn!("no issue is taken: {why}");
                     }
                     let (wait_secs, until) = (wait.as_secs(), Some(until));
                     self.around.observer.note(What::Idle { why: why.clone(), wait_secs, until });
                     told_why = why;
-                    if patrol.exit_when_idle {
-                        return Ok(Life { issues, ending: Ending::Resting });
-                    }
                     wait
                 }
                 Err(WorkerError::Tracker(error @ TrackerError::Unreadable(_))) if !has_begun => {

@@ -295,6 +295,7 @@ fn wait_after(error: &WorkerError, wait: Duration) -> Option<Duration> {
         | WorkerError::Claims(_)
         | WorkerError::NoTrunk(_)
         | WorkerError::NotAuthenticated(_)
+        | WorkerError::Resting(_)
         | WorkerError::Unsettled(_) => None,
     }
 }
