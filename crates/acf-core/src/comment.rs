@@ -112,9 +112,10 @@ impl Undone {
             });
             let to = to.unwrap_or_default();
             sentences.push(format!("acf could not move this issue{to}: {why}; move it by hand."));
-            if self.label.is_none() {
-                sentences.push(format!("No worker takes it until the label {blocked} is removed."));
-            }
+            sentences.push(match self.label {
+                None => format!("No worker takes it until the label {blocked} is removed."),
+                Some(_) => format!("No worker takes it as long as it is {}.", claim.stage.working_status()),
+            });
         }
         if let Some(why) = &self.label {
             sentences.push(format!("acf could not put the label {blocked} on this issue: {why}."));
@@ -126,13 +127,12 @@ impl Undone {
 /// Returns the changes that put an issue where its run's end leads it.
 #[must_use]
 pub fn moves(record: &RunRecord, claim: &Claim) -> Vec<Change> {
-    match &record.outcome {
-        Outcome::Landed { plan: Some(_), .. } => {
+    match record.outcome.leads_to() {
+        Some(Status::AwaitingPlanReview) => {
             vec![Change::Transition(Status::AwaitingPlanReview), Change::Unassign]
         }
-        Outcome::Landed { target: Target::Trunk, .. } => vec![Change::Transition(Status::Done)],
-        Outcome::Landed { target: Target::Feature, .. } => vec![Change::Transition(Status::InReview)],
-        Outcome::Failed(_) | Outcome::Interrupted | Outcome::Withdrawn { .. } => give_back(claim).into(),
+        Some(to) => vec![Change::Transition(to)],
+        None => give_back(claim).into(),
     }
 }
 
@@ -463,7 +463,8 @@ mod tests {
         assert_eq!(
             told_in_part(&landed_record(5), &undone),
             "acf implemented this in 4be19c2 on main. acf could not move this issue to Done: no way there; move it by \
-             hand. acf could not put the label acf-blocked on this issue: it has no field for labels."
+             hand. No worker takes it as long as it is In Progress. acf could not put the label acf-blocked on this issue: \
+             it has no field for labels."
         );
     }
 

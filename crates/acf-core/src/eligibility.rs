@@ -1,5 +1,7 @@
 //! Whether a worker would take an issue now, and if not, why not: pure functions.
 
+mod landed;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -97,11 +99,16 @@ impl Verdict {
 /// Judges what the tracker alone says of an issue; [`judge`] adds claims and past runs.
 #[must_use]
 pub fn judge_issue(issue: &Issue, stage: Stage, rules: &Rules) -> Verdict {
+    judge_with(blocked(), issue, stage, rules)
+}
+
+/// Judges what the tracker alone says of an issue, with that to be said of the label that keeps workers from it.
+fn judge_with(blocked: Finding, issue: &Issue, stage: Stage, rules: &Rules) -> Verdict {
     let mut findings = vec![status(issue, stage), assignee(issue)];
     findings.extend(plan(issue, stage, rules));
     findings.extend(required_labels(issue, rules));
     findings.extend(blockers(issue));
-    findings.extend(blocked(issue));
+    findings.extend(Some(blocked).filter(|_| issue.has_label(label::BLOCKED)));
     Verdict { findings }
 }
 
@@ -115,21 +122,27 @@ pub fn judge(
     history: &History,
     now: Timestamp,
 ) -> Verdict {
-    let mut verdict = judge_issue(issue, stage, rules);
-    if *claim != ClaimView::None {
-        // What a run has made of the issue is not for people to undo: that would withdraw the run.
+    let unmoved = landed::unmoved(issue, history).filter(|_| *claim == ClaimView::None);
+    let mut verdict = match unmoved {
+        Some(_) => judge_with(landed::label_finding(), issue, stage, rules),
+        None => judge_issue(issue, stage, rules),
+    };
+    if *claim != ClaimView::None || unmoved.is_some() {
+        // What a run has made of the issue is not for people to undo: that would withdraw the run, or have what
+        // has landed done a second time.
         verdict.findings.iter_mut().for_each(|finding| finding.remedy = None);
     }
     let is_at_work = matches!(issue.status, Status::InProgress | Status::Planning);
-    verdict.findings.push(match claim {
-        ClaimView::None if is_at_work => Finding::no(
+    verdict.findings.push(match (claim, unmoved) {
+        (_, Some(unmoved)) => unmoved.finding(issue),
+        (ClaimView::None, None) if is_at_work => Finding::no(
             "no worker has a claim on it, whatever its status says",
             format!(
                 "if nobody works on it: `acf issues transition {key} 'To Do'`, then `acf issues assign {key} --nobody`",
                 key = issue.key.slug()
             ),
         ),
-        claim => no_claim(claim),
+        (claim, None) => no_claim(claim),
     });
     verdict.findings.push(attempts(stage, rules, history, now));
     verdict
@@ -256,10 +269,8 @@ fn blockers(issue: &Issue) -> Option<Finding> {
     })
 }
 
-fn blocked(issue: &Issue) -> Option<Finding> {
-    issue
-        .has_label(label::BLOCKED)
-        .then(|| Finding::no("label acf-blocked: every attempt failed", "fix the cause and remove the label"))
+fn blocked() -> Finding {
+    Finding::no("label acf-blocked: every attempt failed", "fix the cause and remove the label")
 }
 
 fn no_claim(claim: &ClaimView) -> Finding {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::issue::{IssueKey, Stage};
+use crate::issue::{IssueKey, Stage, Status};
 use crate::mask::Mask;
 use crate::receipt::Receipt;
 
@@ -236,6 +236,20 @@ pub enum Outcome {
         /// What had become of the issue, as a clause: `the issue was moved to Done`.
         why: String,
     },
+}
+
+impl Outcome {
+    /// Returns the status to which landed work leads its issue; `None` for any other end of a run, which leads it
+    /// back to where it was found.
+    #[must_use]
+    pub fn leads_to(&self) -> Option<Status> {
+        match self {
+            Self::Landed { plan: Some(_), .. } => Some(Status::AwaitingPlanReview),
+            Self::Landed { target: Target::Trunk, .. } => Some(Status::Done),
+            Self::Landed { target: Target::Feature, .. } => Some(Status::InReview),
+            Self::Failed(_) | Self::Interrupted | Self::Withdrawn { .. } => None,
+        }
+    }
 }
 
 /// The record of a run, kept in git for good.

@@ -72,6 +72,14 @@ fn landed_work_is_told_where_done_asks_for_a_field() {
     for key in ["ACF-1", "ACF-2"] {
         assert_told(&jira, &factory, key, &["acf implemented this in ", "its screen requires Resolution"]);
     }
+    let explained = factory.acf(&["issues", "explain", "ACF-1"]).done().stdout;
+    for right in ["✘ its work has landed as ", "→ move it to Done by hand, then remove the label acf-blocked"]
+    {
+        assert!(explained.contains(right), "{right}: {explained}");
+    }
+    for wrong in ["every attempt failed", "To Do", "--nobody"] {
+        assert!(!explained.contains(wrong), "{wrong}: {explained}");
+    }
 }
 
 #[test]
