@@ -93,7 +93,9 @@ pub fn report_in_part(
     let body = match said {
         Some(Change::Comment { body, .. }) => {
             let (headline, rest) = body.split_once("\n\n").unwrap_or((&body, ""));
-            format!("{headline} {told}\n\n{rest}")
+            // What ends with an address ends with no full stop: the next sentence begins a paragraph.
+            let gap = if headline.ends_with('.') { " " } else { "\n\n" };
+            format!("{headline}{gap}{told}\n\n{rest}")
         }
         _ => format!("acf stopped working on this, and what was done is kept. {told}"),
     };
@@ -111,6 +113,7 @@ impl Undone {
                 _ => None,
             });
             let to = to.unwrap_or_default();
+            let why = without_stop(why);
             sentences.push(format!("acf could not move this issue{to}: {why}; move it by hand."));
             sentences.push(match self.label {
                 None => format!("No worker takes it until the label {blocked} is removed."),
@@ -118,6 +121,7 @@ impl Undone {
             });
         }
         if let Some(why) = &self.label {
+            let why = without_stop(why);
             sentences.push(format!("acf could not put the label {blocked} on this issue: {why}."));
         }
         sentences.join(" ")
@@ -182,7 +186,8 @@ fn waiting(review: &Review) -> String {
         Review::PullRequest(url) => format!(" It waits for review: {url}"),
         Review::Refused { why, by_hand } => {
             format!(
-                " No pull request could be opened: {why}. Please open one from that branch{}",
+                " No pull request could be opened: {}. Please open one from that branch{}",
+                without_stop(why),
                 at(by_hand)
             )
         }
@@ -197,6 +202,11 @@ fn waiting(review: &Review) -> String {
             )
         }
     }
+}
+
+/// Returns a service's words as they go into a sentence of acf's.
+fn without_stop(why: &str) -> &str {
+    why.trim_end_matches('.')
 }
 
 /// Says at the end of a sentence where to go.
@@ -370,7 +380,7 @@ mod tests {
         let url = "https://h.example/acme/shop/pull/5".to_owned();
         assert_eq!(told(Review::PullRequest(url.clone())), format!("{headline} It waits for review: {url}"));
         assert_eq!(
-            told(Review::Refused { why: "the token may not".into(), by_hand: None }),
+            told(Review::Refused { why: "the token may not.".into(), by_hand: None }),
             format!(
                 "{headline} No pull request could be opened: the token may not. Please open one from that branch."
             )

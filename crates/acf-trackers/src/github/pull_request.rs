@@ -32,7 +32,8 @@ impl GitHost for GitHub {
         // GitHub says that there is one: a call less for nearly every pull request.
         let may_be_there = error.is_doubtful() || error.refused_with() == Some(422);
         let found = if may_be_there { self.find_pull_request(branch).await? } else { None };
-        found.ok_or_else(|| self.cannot(error))
+        found
+            .ok_or_else(|| if says_there_is_one(&error) { not_listed_yet(error) } else { self.cannot(error) })
     }
 
     async fn comment(
@@ -49,6 +50,21 @@ impl GitHost for GitHub {
 impl GitHub {
     fn cannot(&self, error: HttpError) -> GitHostError {
         as_host(self.meaning(error))
+    }
+}
+
+/// Tells whether GitHub opens no pull request as the branch has one: "A pull request already exists for acme:x."
+fn says_there_is_one(error: &HttpError) -> bool {
+    error.refusal().is_some_and(|refusal| {
+        refusal.status == 422 && refusal.message.contains("pull request already exists")
+    })
+}
+
+/// Makes the error of a pull request that is there and that the list lacks, which lags behind: it passes.
+fn not_listed_yet(error: HttpError) -> GitHostError {
+    GitHostError::Other {
+        attempt: "GitHub does not list the open pull request yet".to_owned(),
+        cause: error.into(),
     }
 }
 

@@ -41,6 +41,17 @@ async fn a_pull_request_whose_answer_is_lost_is_not_opened_again() {
 }
 
 #[tokio::test]
+async fn a_pull_request_that_is_there_and_not_listed_yet_is_looked_for_again_later() {
+    let site = site().await;
+    let exists = r#"{"message":"Validation Failed","errors":[{"resource":"PullRequest","code":"custom",
+        "message":"A pull request already exists for acme:feature/12."}]}"#;
+    let refusal = Fault::status(422).body(exists);
+    site.service.chassis().faults().add(Rule::on(Method::POST, "/pulls").once(), refusal);
+    let lagging = site.github.open_pull_request(&new()).await;
+    assert!(matches!(lagging, Err(GitHostError::Other { .. })), "{lagging:?}");
+}
+
+#[tokio::test]
 async fn a_request_that_is_lost_is_not_taken_for_an_opened_pull_request() {
     for fault in [Fault::Cut, Fault::html(), Fault::status(200).body("{}")] {
         let site = site().await;
