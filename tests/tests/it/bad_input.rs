@@ -263,7 +263,7 @@ mod todo_files {
         let (todo, text) = (factory.sandbox().todo(), factory.sandbox().todo_text());
         fs::remove_file(&todo).unwrap();
         fs::write(go, "").unwrap();
-        worker.says("cannot change issue `TODO-1` yet, trying again in 2 s");
+        worker.says("cannot change issue `TODO-1` yet, trying again in 2 s, at 20");
         fs::write(&todo, text).unwrap();
 
         worker.ended().done();

@@ -28,7 +28,7 @@ impl Clerk {
         if self.left().is_empty() {
             return Ok(());
         }
-        self.settle(&self.claims.survey().await?, None).await?;
+        self.settle_now(&self.claims.survey().await?, None, true).await?;
         let left: BTreeMap<_, _> = self.left().drain().collect();
         if left.is_empty() {
             return Ok(());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use acf_core::clock::Clock;
 use acf_core::progress::What;
 use acf_core::run::{FailureKind, Outcome, RunRecord};
 use acf_core::tracker::TrackerError;
@@ -145,8 +146,7 @@ impl Worker {
                     let wait = error_wait(&error, errors);
                     errors += 1;
                     let (wait_secs, cause) = (wait.as_secs(), chain(&error));
-                    let until = self.around.clock.now().checked_add(wait).unwrap_or(Timestamp::MAX);
-                    let until = until.round(jiff::Unit::Second).unwrap_or(until);
+                    let until = after(&*self.around.clock, wait);
                     if cause == told_error {
                         tracing::debug!(wait_secs, "{cause}; trying again in {wait_secs} s, at {until}");
                     } else {
@@ -181,6 +181,12 @@ fn error_wait(error: &WorkerError, errors_before: u32) -> Duration {
     let doubled =
         || FIRST_ERROR_WAIT.saturating_mul(2u32.saturating_pow(errors_before)).min(LONGEST_ERROR_WAIT);
     error.asked_wait().unwrap_or_else(doubled)
+}
+
+/// Returns the time after that wait, as people read it.
+pub(super) fn after(clock: &dyn Clock, wait: Duration) -> Timestamp {
+    let until = clock.now().checked_add(wait).unwrap_or(Timestamp::MAX);
+    until.round(jiff::Unit::Second).unwrap_or(until)
 }
 
 /// Joins an error and its causes.

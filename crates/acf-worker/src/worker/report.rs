@@ -12,7 +12,7 @@ use acf_core::run::{Outcome, RunRecord};
 use acf_core::tracker::{Applied, Change, TrackerError};
 
 use super::lease::Lease;
-use super::patrol::chain;
+use super::patrol::{after, chain};
 use super::{Clerk, WorkerError};
 
 /// How often the tracker is tried when it cannot be reached.
@@ -93,6 +93,9 @@ impl Clerk {
             Some(comment) => self.offer(record, lease, vec![comment]).await?.refusal().is_some(),
             None => false,
         };
+        if undone == Undone::default() && !is_unsaid {
+            tracing::info!(issue.key = %issue, %run, "issue `{issue}` was told all of how its run ended after all");
+        }
         match (undone, is_unsaid) {
             (Undone { move_on: Some(why), label: Some(_) }, true) => {
                 tracing::error!(
@@ -188,7 +191,7 @@ impl Clerk {
             // Trying again would not mend it, and the work is on its branch: a person can go on from there.
             Err(GitHostError::Unauthorized(why) | GitHostError::Impossible(why)) => {
                 let issue = &record.issue;
-                tracing::warn!(issue.key = %issue, why, "cannot open a pull request for issue `{issue}`: {why}");
+                tracing::warn!(issue.key = %issue, "cannot open a pull request for issue `{issue}`: {why}");
                 Ok(Some(Review::Refused { why, by_hand }))
             }
             Err(error) => Err(error),
@@ -272,10 +275,10 @@ impl Patience {
         let wait = wait_after(&error, FIRST_WAIT * 2u32.pow(self.failed_tries));
         self.failed_tries += 1;
         let Some(wait) = wait.filter(|_| self.failed_tries < TRIES) else { return Err(error) };
-        let (wait_secs, cause) = (wait.as_secs(), chain(&error));
+        let (wait_secs, until, cause) = (wait.as_secs(), after(clock, wait), chain(&error));
         tracing::warn!(
             issue.key = %issue, wait_secs,
-            "cannot change issue `{issue}` yet, trying again in {wait_secs} s: {cause}"
+            "cannot change issue `{issue}` yet, trying again in {wait_secs} s, at {until}: {cause}"
         );
         clock.sleep(wait).await;
         Ok(())

@@ -10,7 +10,7 @@ use acf_core::receipt::Receipt;
 use acf_core::run::{FIRST_BACKOFF, Failure, FailureKind, History, Outcome, RunRecord, WorkerId, backoff};
 
 use super::lease::Lease;
-use super::patrol::chain;
+use super::patrol::{after, chain};
 use super::{Clerk, Seen, WorkerError};
 
 /// A claim is read, to learn when it expires, once it has been seen unchanged for this long.
@@ -105,6 +105,16 @@ impl Clerk {
         survey: &Survey,
         dead: Option<&[WorkerId]>,
     ) -> Result<Settlement, WorkerError> {
+        self.settle_now(survey, dead, dead.is_some()).await
+    }
+
+    /// Like [`Self::settle`]; after a last try nothing says when the next one is.
+    pub(super) async fn settle_now(
+        &self,
+        survey: &Survey,
+        dead: Option<&[WorkerId]>,
+        is_last_try: bool,
+    ) -> Result<Settlement, WorkerError> {
         let unchanged_for = self.observe(survey);
         let read_after = READ_AFTER.min(self.claim_ttl / 2);
         let worth_reading: BTreeMap<_, _> = survey
@@ -149,11 +159,16 @@ impl Clerk {
                 }
                 // One issue that the tracker will not change must not keep anybody from the others.
                 Err(error @ (WorkerError::Tracker(_) | WorkerError::Host(_))) => {
-                    let (why, issue, wait_secs) = (chain(&error), &claim.issue, self.put_off_more(slug));
-                    tracing::warn!(
-                        issue.key = %issue, wait_secs,
-                        "cannot settle issue `{issue}` yet, trying again in {wait_secs} s: {why}"
-                    );
+                    let (why, issue, wait) = (chain(&error), &claim.issue, self.put_off_more(slug));
+                    let (wait_secs, until) = (wait.as_secs(), after(&*self.clock, wait));
+                    if is_last_try {
+                        tracing::warn!(issue.key = %issue, "cannot settle issue `{issue}`: {why}");
+                    } else {
+                        tracing::warn!(
+                            issue.key = %issue, wait_secs,
+                            "cannot settle issue `{issue}` yet, trying again in {wait_secs} s, at {until}: {why}"
+                        );
+                    }
                     settlement.unsettled.push(unsettled(why));
                 }
                 Err(error) => return Err(error),
@@ -170,14 +185,14 @@ impl Clerk {
         self.put_off().get(slug).is_some_and(|put_off| self.clock.monotonic() < put_off.until)
     }
 
-    /// Leaves a claim alone for a while, and returns for how many seconds.
-    fn put_off_more(&self, slug: &str) -> u64 {
+    /// Leaves a claim alone for a while, and returns for how long.
+    fn put_off_more(&self, slug: &str) -> Duration {
         let mut all = self.put_off();
         let put_off = all.entry(slug.to_owned()).or_default();
         put_off.tries = put_off.tries.saturating_add(1);
         let wait = backoff(put_off.tries, FIRST_BACKOFF).unwrap_or_default();
         put_off.until = self.clock.monotonic() + wait;
-        wait.as_secs()
+        wait
     }
 
     /// Takes note of the claims, and returns for how long each has been unchanged.
@@ -235,10 +250,15 @@ impl Clerk {
             Err(ClaimError::Lost) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        tracing::info!(
-            issue.key = %claim.issue, worker.dead = %claim.runner(), run = %record.run,
-            "settled what worker `{}` left of issue `{}`", claim.runner(), claim.issue
-        );
+        let (issue, runner, run) = (&claim.issue, claim.runner(), &record.run);
+        if *runner == self.worker {
+            tracing::info!(issue.key = %issue, %run, "told the tracker now how the run of issue `{issue}` ended");
+        } else {
+            tracing::info!(
+                issue.key = %issue, worker.dead = %runner, %run,
+                "settled what worker `{runner}` left of issue `{issue}`"
+            );
+        }
         Ok(Some(Settled { dead: claim.runner().clone(), record }))
     }
 

@@ -5,7 +5,9 @@ use acf_core::issue::Status;
 use acf_tests::factory::Factory;
 use acf_tests::jira::IssueState;
 use acf_tests::sandbox::Sandbox;
+use acf_tests::service::{Fault, Rule};
 use acf_trackers::jira::adf::from_markdown;
+use axum::http::Method;
 use rustix::process::Signal;
 
 use super::desk::Desk;
@@ -80,6 +82,18 @@ fn landed_work_is_told_where_done_asks_for_a_field() {
     for wrong in ["every attempt failed", "To Do", "--nobody"] {
         assert!(!explained.contains(wrong), "{wrong}: {explained}");
     }
+}
+
+#[test]
+fn what_a_tracker_refused_once_is_said_to_have_been_told_after_all() {
+    let (jira, factory) = project("");
+    jira.service().chassis().faults().add(Rule::on(Method::POST, "/comment").once(), Fault::status(403));
+
+    let said = factory.drain().done().stderr;
+
+    let told = "issue `ACF-1` was told all of how its run ended after all";
+    assert!(said.contains("issue `ACF-1` cannot be told all") && said.contains(told), "{said}");
+    assert_eq!(said.matches(told).count(), 1, "{said}");
 }
 
 #[test]
