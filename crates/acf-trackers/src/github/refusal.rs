@@ -49,7 +49,11 @@ impl GitHub {
             Trouble::Refused(refusal)
                 if matches!(refusal.status, 404 | 410) && missing_right(refusal).is_none() =>
             {
-                format!("{key} in {}", self.repository)
+                // GitHub answers the same where it is the whole repository that the token does not see.
+                match self.client.send(&self.repository.get([])).await {
+                    Err(error) if error.refused_with() == Some(404) => return self.meaning(error),
+                    _ => format!("{key} in {}", self.repository),
+                }
             }
             // GitHub answers the same when the issue or when the whole repository is elsewhere by now.
             Trouble::Redirected { location, .. } => match self.client.send(&self.repository.get([])).await {

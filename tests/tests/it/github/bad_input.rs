@@ -190,6 +190,24 @@ async fn issues_that_were_deleted_or_transferred_are_not_found() {
 }
 
 #[tokio::test]
+async fn an_issue_of_a_repository_that_the_token_does_not_see_is_not_said_to_be_gone() {
+    let site = site().await;
+    let number = site.service.add(NewIssue::titled("one"));
+    site.service.set_token(Token::Blind);
+    let said = Change::Comment { marker: None, body: "Done.".to_owned() };
+    for error in [
+        site.github.issue(&by_number(number)).await.unwrap_err(),
+        site.github.apply(&by_number(number), &[said]).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, TrackerError::Impossible(_)), "{error:?}");
+        assert!(
+            error.to_string().starts_with("repository acme/shop does not exist, or the token"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_another_tracker_is_not_found() {
     let site = site().await;
     let key: acf_core::issue::IssueKey = "ACF-12".parse().unwrap();
