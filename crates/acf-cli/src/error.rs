@@ -180,6 +180,10 @@ pub fn hint_for(error: &StartError) -> Option<String> {
         | StartError::Worker(WorkerError::Tracker(TrackerError::Unauthorized(_))) => {
             "check the tracker's token and what it may do: docs/github.md and docs/jira.md list it"
         }
+        StartError::Tracker(TrackerError::Impossible(_))
+        | StartError::Worker(WorkerError::Tracker(TrackerError::Impossible(_))) => {
+            "`acf config` shows what the tracker's variables are set to; docs/github.md and docs/jira.md tell the set-up"
+        }
         StartError::Tracker(_) | StartError::Machine { .. } | StartError::Stopped | StartError::Worker(_) => {
             return None;
         }
@@ -203,11 +207,16 @@ pub fn of_tracker(error: TrackerError, attempt: Attempt<'_>, tracker: &Tracker) 
         }
     };
     let hint = match &error {
+        // The token is good: the error says what the account is to be given.
+        TrackerError::Unauthorized(says) if says.starts_with("the account lacks") => None,
         TrackerError::Unauthorized(_) => {
             Some(format!("check {token}, and what the account may do; {docs} tells the set-up"))
         }
         // What it does not let itself be changed to, it says.
         TrackerError::Impossible(_) if matches!(attempt, Attempt::Change(_)) => None,
+        TrackerError::Impossible(says) if says.contains("JIRA_STATUS_") => {
+            Some(format!("`acf config` shows where it is set, if it is; {docs} tells the set-up"))
+        }
         TrackerError::Impossible(_) => Some(format!("check {address}; {docs} tells the set-up")),
         TrackerError::Other { .. } => Some(format!(
             "check {address}, and HTTPS_PROXY where a proxy is in between; it may pass by itself: try again"
@@ -365,6 +374,13 @@ mod tests {
           caused by: 401 Unauthorized
         hint: check JIRA_EMAIL and JIRA_TOKEN; `acf doctor` tests them
         ");
+    }
+
+    #[test]
+    fn a_worker_whose_repository_is_not_visible_is_told_where_to_look() {
+        let hidden = TrackerError::Impossible("repository acme/shop does not exist".into());
+        let hint = hint_for(&StartError::Worker(WorkerError::Tracker(hidden))).unwrap();
+        assert!(hint.contains("`acf config`") && hint.contains("docs/github.md"), "{hint}");
     }
 
     const LONG: std::time::Duration = std::time::Duration::from_secs(600);

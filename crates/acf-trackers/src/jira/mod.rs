@@ -138,8 +138,10 @@ impl Jira {
             let Some(label) = label_of(&missing) else {
                 let known = workflow.all().into_iter().collect::<Vec<_>>().join(", ");
                 return Err(TrackerError::Impossible(format!(
-                    "the project `{}` has no status `{name}`; it has: {known}. Say what it calls `{missing}`",
-                    self.project
+                    "the project `{}` has no status `{name}`; it has: {known}. Set {} to what it calls \
+                     `{missing}`",
+                    self.project,
+                    status_names::variable(&missing)
                 )));
             };
             tracing::warn!(

@@ -95,6 +95,11 @@ impl StatusNames {
     }
 }
 
+/// Returns the variable that says what the site calls a status.
+pub(super) fn variable(status: &Status) -> String {
+    format!("JIRA_STATUS_{}", status.name().to_uppercase().replace(' ', "_"))
+}
+
 /// Returns the label that stands for a status where the workflow has none of its name; `None` for those
 /// that nothing can stand for.
 pub(super) fn label_of(status: &Status) -> Option<&'static str> {
@@ -127,6 +132,12 @@ mod tests {
         let all = Status::KNOWN.map(|status| (status.clone(), format!("our {status}")));
         let names: StatusNames = all.iter().cloned().collect();
         assert!(all.iter().all(|(status, name)| names.name(status) == name));
+    }
+
+    #[test]
+    fn the_variable_of_a_status_is_called_like_it() {
+        assert_eq!(variable(&Status::ToDo), "JIRA_STATUS_TO_DO");
+        assert_eq!(variable(&Status::AwaitingPlanReview), "JIRA_STATUS_AWAITING_PLAN_REVIEW");
     }
 
     #[test]

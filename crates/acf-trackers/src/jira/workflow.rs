@@ -14,7 +14,7 @@ use super::status_names::{StatusNames, label_of, same};
 #[derive(Clone, Debug)]
 pub(super) struct Workflow {
     names: StatusNames,
-    /// The names of the statuses in lower case, by the id of the issue type.
+    /// The names of the statuses as Jira writes them, by the id of the issue type.
     by_type: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -46,18 +46,16 @@ pub(super) struct Move {
 impl Workflow {
     /// Makes a workflow of the statuses' names for each id of an issue type.
     pub(super) fn new(names: StatusNames, by_type: impl IntoIterator<Item = (String, Vec<String>)>) -> Self {
-        let lower = |names: Vec<String>| names.iter().map(|name| name.trim().to_lowercase()).collect();
-        let by_type = by_type.into_iter().map(|(id, names)| (id, lower(names))).collect();
+        let by_type = by_type.into_iter().map(|(id, names)| (id, names.into_iter().collect())).collect();
         Self { names, by_type }
     }
 
     /// Tells whether some type of issue has the status.
     pub(super) fn has(&self, status: &Status) -> bool {
-        let name = self.names.name(status).trim().to_lowercase();
-        self.by_type.values().any(|names| names.contains(&name))
+        self.by_type.values().any(|names| self.is_among(names, status))
     }
 
-    /// Returns the names of all statuses, in lower case.
+    /// Returns the names of all statuses, as Jira writes them.
     pub(super) fn all(&self) -> BTreeSet<&str> {
         self.by_type.values().flatten().map(String::as_str).collect()
     }
@@ -117,9 +115,13 @@ impl Workflow {
 
     fn lacks(&self, status: &Status, issue_type: &str) -> bool {
         match self.by_type.get(issue_type) {
-            Some(names) => !names.contains(&self.names.name(status).trim().to_lowercase()),
+            Some(names) => !self.is_among(names, status),
             None => !self.has(status),
         }
+    }
+
+    fn is_among(&self, names: &BTreeSet<String>, status: &Status) -> bool {
+        names.iter().any(|name| same(name, self.names.name(status)))
     }
 
     /// Returns where an issue lies whose status is but a label.
@@ -191,7 +193,7 @@ mod tests {
         for workflow in &workflows {
             for from in ["To Do", "In Progress", "Planning", "Done"]
                 .into_iter()
-                .filter(|name| workflow.all().contains(&*name.to_lowercase()))
+                .filter(|name| workflow.all().contains(name))
             {
                 for on in [
                     labels(&[]),

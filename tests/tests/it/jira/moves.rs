@@ -120,7 +120,7 @@ async fn a_site_has_its_own_names_for_statuses() {
 #[tokio::test]
 async fn a_status_that_nothing_can_stand_for_has_to_exist() {
     let jira = FakeJira::serve(&["Backlog", "Closed"]).await;
-    insta::assert_snapshot!(impossible(jira.tracker().whoami().await), @"the project `ACF` has no status `To Do`; it has: backlog, closed. Say what it calls `To Do`");
+    insta::assert_snapshot!(impossible(jira.tracker().whoami().await), @"the project `ACF` has no status `To Do`; it has: Backlog, Closed. Set JIRA_STATUS_TO_DO to what it calls `To Do`");
     let statuses = StatusNames { planning: "Done".into(), ..StatusNames::default() };
     let refused = acf_trackers::jira::Jira::new(
         Settings { statuses, ..jira.settings() },
