@@ -45,7 +45,9 @@ impl Jira {
             let choice = name.map(|name| choose(issue, read, &name)).transpose()?;
             transition = choice.map(|choice| (at, choice));
         }
-        let labels_at = transition.as_ref().map(|(at, _)| *at).or(last).unwrap_or(changes.len());
+        // Whether the labels are taken has to be known before anything is said of them.
+        let is_label = |change: &Change| matches!(change, Change::AddLabel(_) | Change::RemoveLabel(_));
+        let labels_at = last.or_else(|| changes.iter().position(is_label)).unwrap_or(changes.len());
         for (at, change) in changes.iter().enumerate() {
             if at == labels_at {
                 self.label(issue, &edit, &present).await?;

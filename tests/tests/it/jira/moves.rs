@@ -88,6 +88,19 @@ async fn of_two_transitions_to_a_status_the_one_that_asks_for_nothing_is_made() 
 }
 
 #[tokio::test]
+async fn nothing_is_said_of_a_label_before_it_is_there() {
+    let jira = FakeJira::with_all_statuses().await;
+    jira.site().hide_labels();
+    let key = jira.site().add_to_do("one");
+    let said =
+        Change::Comment { marker: Some("acf:run:r1".to_owned()), body: "Remove the label.".to_owned() };
+    let changes = [Change::AddLabel("acf-blocked".to_owned()), said];
+    let says = impossible(jira.tracker().apply(&key.clone().into(), &changes).await);
+    assert!(says.starts_with("the field Labels is not on the screen"), "{says}");
+    jira.site().read(key.as_str(), |issue| assert!(issue.comments.is_empty()));
+}
+
+#[tokio::test]
 async fn fields_that_a_screen_requires_are_named() {
     let jira = FakeJira::with_all_statuses().await;
     jira.site().require_fields("Done", &[("resolution", "Resolution"), ("customfield_10010", "Team")]);
