@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use acf_core::agent::{Agent, AgentFile};
 use acf_core::mask::Mask;
@@ -59,59 +60,79 @@ fn digest_of(given: &AgentFile) -> String {
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns where it is noted, beside a login, for which given one acf has put it there.
-fn note_of(path: &Path) -> PathBuf {
-    let mut note = path.as_os_str().to_owned();
-    note.push(".acf-given");
-    note.into()
+/// Returns what is noted beside a login: for which given one acf has put it there.
+fn note_of(agent: &dyn Agent, given: &AgentFile) -> Option<AgentFile> {
+    let is_login = agent.logins().iter().any(|login| Path::new(login) == given.path);
+    let mut path = given.path.clone().into_os_string();
+    path.push(".acf-given");
+    is_login.then(|| AgentFile { path: path.into(), contents: digest_of(given).into() })
 }
 
 /// Puts an agent's files into its home, but where it has a newer one already. What it has renewed is kept.
 ///
 /// Beside a login lies a note of which one acf was given: what is there is known to come from that one then. A
-/// newer login without a note may be somebody else's; it is warned of, once.
+/// newer login without a note may be somebody else's; it is warned of.
 ///
 /// # Errors
 /// Where a file cannot be written or kept, or the guard does not work.
 pub async fn settle(agent: &dyn Agent, place: Place<'_>, renewals: Option<&Renewals>) -> io::Result<()> {
     for given in agent.files() {
-        let known = match renewals {
-            Some(renewals) => renewals.latest(agent, given.clone()),
-            None => given.clone(),
-        };
-        let found = read(&given.path, place).await?;
-        let is_login = agent.logins().iter().any(|login| Path::new(login) == given.path);
-        let (note, digest) = (note_of(&given.path), digest_of(&given));
-        let is_known = is_login && read(&note, place).await?.is_some_and(|noted| noted.trim() == digest);
-        if is_login && !is_known {
-            let contents = digest.into();
-            write(&AgentFile { path: note, contents }, place).await?;
-        }
-        if let Some(found) = &found {
-            if let Some(renewed) = agent.renewed(&known, found, is_known) {
-                if !is_known {
-                    tracing::warn!(
-                        "{} is signed in with ~/{}, which is newer than the login that acf was given: if that is another \
-                         account's, run acf with a HOME of its own",
-                        agent.name(),
-                        given.path.display()
-                    );
-                }
-                if let Some(renewals) = renewals {
-                    renewals.keep(agent, &given, &renewed)?;
-                }
-                continue;
-            }
-            if found == known.contents.expose_secret() || !agent.overwrites(&known) {
-                continue;
-            }
-            if renewals.is_none() {
-                set_aside(&known.path, found, place).await?;
-            }
-        }
-        write(&known, place).await?;
+        settle_file(agent, &given, place, renewals).await?;
     }
     Ok(())
+}
+
+async fn settle_file(
+    agent: &dyn Agent,
+    given: &AgentFile,
+    place: Place<'_>,
+    renewals: Option<&Renewals>,
+) -> io::Result<()> {
+    let known = match renewals {
+        Some(renewals) => renewals.latest(agent, given.clone()),
+        None => given.clone(),
+    };
+    let note = note_of(agent, given);
+    let is_known = match &note {
+        Some(note) => read(&note.path, place).await?.as_deref() == Some(note.contents.expose_secret()),
+        None => false,
+    };
+    if let Some(found) = read(&given.path, place).await? {
+        match agent.renewed(&known, &found, is_known) {
+            Some(renewed) => {
+                if !is_known {
+                    warn_of_unknown(agent, given);
+                }
+                return renewals.map_or(Ok(()), |renewals| renewals.keep(agent, given, &renewed));
+            }
+            None if !agent.overwrites(&known) => return Ok(()),
+            None if found != known.contents.expose_secret() => {
+                if renewals.is_none() {
+                    set_aside(&known.path, &found, place).await?;
+                }
+                write(&known, place).await?;
+            }
+            None => {}
+        }
+    } else {
+        write(&known, place).await?;
+    }
+    match &note {
+        Some(note) if !is_known => write(note, place).await,
+        _ => Ok(()),
+    }
+}
+
+/// Warns once, and not in each round.
+fn warn_of_unknown(agent: &dyn Agent, given: &AgentFile) {
+    static WARNED: Once = Once::new();
+    let (name, path) = (agent.name(), given.path.display());
+    WARNED.call_once(|| {
+        tracing::warn!(
+            "{name} is signed in with ~/{path}, which is newer than the login that acf was given: if that is another \
+             account's, run acf with a HOME of its own"
+        );
+    });
 }
 
 /// Makes the mask know the tokens that lie in an agent's home: its own login, and what it has renewed.

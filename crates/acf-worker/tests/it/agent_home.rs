@@ -131,6 +131,13 @@ async fn a_login_of_which_nobody_knows_whose_it_is_replaces_none_that_never_ends
 
     home.settle("own", &claude("another one"), false).await;
     assert_eq!(home.access("own"), "another one");
+
+    home.put("newer", "newer than what was given", 2000);
+    home.settle("newer", &claude("given"), false).await;
+    assert_eq!(home.access("newer"), "newer than what was given");
+    home.put("newer", "of no certain age", 0);
+    home.settle("newer", &timeless(), false).await;
+    assert_eq!(home.access("newer"), "given", "that one was used makes it nobody's");
 }
 
 #[tokio::test]

@@ -135,7 +135,7 @@ fn a_worker_whose_every_issue_is_refused_does_not_try_them_all() {
     jira.service().chassis().faults().add(Rule::on(Method::POST, "/transitions"), Fault::status(403));
     let factory = factory(sandbox, &jira).with("MAX_ATTEMPTS", "1");
 
-    let said = factory.drain().done().stderr;
+    let said = factory.drain().refused(1);
 
     let why =
         "no issue is taken: runs of 3 issues in a row broke: Jira does not let the account move issues here";
