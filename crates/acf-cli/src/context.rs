@@ -6,7 +6,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use acf_worker::assembly::{self, OpenTracker, Repository, StartError};
-use acf_worker::config::{self, AgentSettings, Factory, Flags, Layers, Need, Problems, Settings, variables};
+use acf_worker::config::{
+    self, AgentSettings, Factory, Flags, Layers, Need, Problems, Settings, TodoLocation, Tracker, variables,
+};
 use anyhow::Context as _;
 use jiff::Timestamp;
 
@@ -82,12 +84,12 @@ impl Context {
         Ok(ProcessRuntime::new(factory.state.join(&factory.name), launch))
     }
 
-    /// Makes the process runtime of the factory, to look at the workers on the repository of those settings.
+    /// Makes the process runtime of the factory, to look at the workers on the project of those settings.
     ///
     /// # Errors
     /// As [`Context::runtime`].
     pub fn runtime_for(&self, settings: &Settings) -> anyhow::Result<ProcessRuntime> {
-        Ok(on_repository(self.runtime(&self.factory()?)?, settings))
+        Ok(on_project(self.runtime(&self.factory()?)?, settings))
     }
 
     /// Makes the process runtime of the factory, to start workers too: their settings are checked now,
@@ -99,7 +101,7 @@ impl Context {
         let (factory, settings) = told(config::load_fleet(&self.layers))?;
         tell_warnings(&settings.warnings);
         with_hint(assembly::check_agents(&settings, self.environment()))?;
-        let runtime = on_repository(self.runtime(&factory)?, &settings);
+        let runtime = on_project(self.runtime(&factory)?, &settings);
         Ok((factory, runtime))
     }
 
@@ -139,11 +141,18 @@ impl Context {
     }
 }
 
-fn on_repository(runtime: ProcessRuntime, settings: &Settings) -> ProcessRuntime {
-    match &settings.repository {
-        Some(repository) => runtime.on_repository(&repository.url),
-        None => runtime,
-    }
+/// Makes the runtime know the project of those settings: its repository, where the claims are, and its tracker.
+fn on_project(runtime: ProcessRuntime, settings: &Settings) -> ProcessRuntime {
+    let Some(repository) = &settings.repository else { return runtime };
+    let issues = match &settings.tracker {
+        Tracker::Todo(todo) => match &todo.location {
+            TodoLocation::Local(path) => path.display().to_string(),
+            TodoLocation::InRepository(path) => format!("git:{path}"),
+        },
+        Tracker::GitHub(github) => github.repository.to_string(),
+        Tracker::Jira(jira) => jira.project.clone(),
+    };
+    runtime.on_project(&[&repository.url, &*repository.ref_prefix, &issues].join("\n"))
 }
 
 /// Adds to a start error what a person can do about it.

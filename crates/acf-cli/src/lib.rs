@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use acf_core::issue::Stage;
 use acf_core::mask::Mask;
-use acf_core::runtime::Pool;
+use acf_core::runtime::{Pool, Runtime, WorkerState};
 use acf_worker::{config, signals};
 use anyhow::Context as _;
 
@@ -133,13 +133,22 @@ async fn dispatch(cli: &Cli, context: &Context, out: &mut Out) -> anyhow::Result
 /// Shows a pool, or brings it to a size. What workers need is checked only where some are started: those
 /// that run can always be seen and stopped, whatever became of the configuration.
 async fn pool(args: &SizeArgs, pool: Pool, context: &Context, out: &mut Out) -> anyhow::Result<Exit> {
-    let (factory, runtime) = match args.size {
-        None | Some(0) => {
-            let factory = context.factory()?;
-            let runtime = context.runtime(&factory)?;
-            (factory, runtime)
-        }
-        Some(_) => context.runtime_to_start()?,
+    let looking = context.factory().and_then(|factory| Ok((context.runtime(&factory)?, factory)));
+    let starts_some = match (&looking, args.size) {
+        (_, None | Some(0)) => false,
+        (Ok((runtime, _)), Some(size)) => usize::from(size) > running(runtime, pool).await?,
+        (Err(_), Some(_)) => true,
+    };
+    let (runtime, factory) = if starts_some {
+        let (factory, runtime) = context.runtime_to_start()?;
+        (runtime, factory)
+    } else {
+        looking?
     };
     command::pool::run(args, pool, &factory, &runtime, out).await
+}
+
+async fn running(runtime: &impl Runtime, pool: Pool) -> anyhow::Result<usize> {
+    let workers = runtime.list().await?;
+    Ok(workers.iter().filter(|worker| worker.pool == pool && worker.state == WorkerState::Running).count())
 }

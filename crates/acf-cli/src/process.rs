@@ -73,8 +73,8 @@ pub struct Sight {
     pub last_line: Option<String>,
     /// Whether what it left, if anything, has been settled since it ended.
     pub is_swept: bool,
-    /// Whether it works on the repository of the runtime that saw it.
-    pub is_on_repository: bool,
+    /// Whether it works on the project of the runtime that saw it.
+    pub is_on_project: bool,
 }
 
 /// What bringing a pool to a size set going.
@@ -91,20 +91,20 @@ pub struct Resized {
 pub struct ProcessRuntime {
     registry: Registry,
     launch: Launch,
-    repository: Option<String>,
+    project: Option<String>,
 }
 
 impl ProcessRuntime {
     /// Makes the runtime of a factory whose state lies in that directory.
     #[must_use]
     pub fn new(factory_dir: impl Into<PathBuf>, launch: Launch) -> Self {
-        Self { registry: Registry::new(factory_dir.into()), launch, repository: None }
+        Self { registry: Registry::new(factory_dir.into()), launch, project: None }
     }
 
-    /// Returns the runtime for workers on the repository with that address.
+    /// Returns the runtime for workers on that project: the addresses of its repository, claims and tracker.
     #[must_use]
-    pub fn on_repository(self, url: &str) -> Self {
-        Self { repository: Some(short_hash(url)), ..self }
+    pub fn on_project(self, addresses: &str) -> Self {
+        Self { project: Some(short_hash(addresses)), ..self }
     }
 
     /// Returns where a worker's events are.
@@ -146,8 +146,8 @@ impl ProcessRuntime {
         let sights = seen.map(|(dir, record)| {
             let activity = Activity::read(&dir.events(), now);
             let (is_swept, last_line) = (dir.is_swept(), last_line(&dir.log()));
-            let is_on_repository = record.order.repository == self.repository;
-            Sight { view: view(&dir, record, &activity), activity, last_line, is_swept, is_on_repository }
+            let is_on_project = record.order.project == self.project;
+            Sight { view: view(&dir, record, &activity), activity, last_line, is_swept, is_on_project }
         });
         Ok(sights.collect())
     }
@@ -166,7 +166,7 @@ impl ProcessRuntime {
     }
 
     /// Takes note that nothing of what those ended workers held is left, as far as they worked on the
-    /// repository of this runtime.
+    /// project of this runtime.
     ///
     /// # Errors
     /// [`RuntimeError::Other`].
@@ -174,7 +174,7 @@ impl ProcessRuntime {
         for id in dead {
             // One that is forgotten meanwhile, or of another machine, is nothing to note.
             if let Ok((dir, record)) = self.registry.find(id)
-                && record.order.repository == self.repository
+                && record.order.project == self.project
             {
                 dir.note_swept().map_err(cannot(format!("cannot note that worker {id} is settled")))?;
             }
@@ -187,8 +187,8 @@ impl ProcessRuntime {
         let cannot_start = || cannot(format!("cannot start `{}`", self.launch.program.display()));
         let (id, dir) =
             self.registry.create(spec.pool).map_err(cannot("cannot make a worker's directory"))?;
-        let repository = self.repository.clone();
-        let order = Order { repository, ..Order::new(id.clone(), spec, Timestamp::now()) };
+        let project = self.project.clone();
+        let order = Order { project, ..Order::new(id.clone(), spec, Timestamp::now()) };
         let answer = match tokio::time::timeout(START_TIMEOUT, self.ask_keeper(&dir, &order)).await {
             Ok(answer) => answer,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "its keeper does not answer")),

@@ -451,7 +451,7 @@ mod with_the_gate {
         let policy = PolicyFile::new().verify("test -f wanted.txt").max_fixes(0);
         let edit = ["@sh echo 'verify = []' > .acf/config.toml"];
         let factory = told_with(&policy, &edit).with("FEATURE_BRANCHES", "true").with("RETRY_BACKOFF", "1h");
-        factory.drain().done();
+        factory.drain().refused(1);
         assert_eq!(factory.failure("TODO-1").0, "base_fails_gate");
 
         let factory = told_with(&policy, &[edit[0], "@write wanted.txt W"]).with("FEATURE_BRANCHES", "true");

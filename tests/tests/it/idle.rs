@@ -43,6 +43,7 @@ fn a_worker_that_is_ended_at_once_leaves_word_of_how_its_issue_is_freed() {
     factory.acf(&["workers", "1"]).done();
     let id = factory.waits_for("the agent", || at_the_agent(&factory));
 
+    assert_eq!(factory.acf(&["sweep"]).done().stderr, "nothing to settle\n", "it runs");
     let refused = factory.acf(&["sweep", "--dead", &id]).refused(1);
     assert!(refused.contains(&format!("worker {id} runs on this machine")), "{refused}");
     let said = factory.acf(&["stop", "--all", "--grace", "0s"]).done().stderr;

@@ -130,7 +130,8 @@ fn set_up_that_does_not_work_in_the_gates_new_home_spends_no_fix_rounds() {
     let factory = Factory::of(sandbox.build()).with("RETRY_BACKOFF", "1h");
     fs::write(factory.sandbox().home().join(".tool"), "x").unwrap();
 
-    factory.drain().done();
+    let told = factory.drain().refused(1);
+    assert_says(&told, &["no issue is taken: the gate fails without the agent's work, too"]);
 
     let runs = factory.runs("TODO-1");
     assert_eq!((runs.len(), &runs[0]["kind"]), (1, &"base_fails_gate".into()));

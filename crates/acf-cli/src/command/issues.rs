@@ -183,7 +183,7 @@ async fn rests(context: &Context, settings: &Settings, stage: Stage) -> Vec<Stri
     let Ok(runtime) = context.runtime_for(settings) else { return Vec::new() };
     let sights = runtime.sights().await.unwrap_or_default();
     let of_stage = sights.iter().filter(|sight| {
-        sight.is_on_repository && sight.view.pool.stage() == stage && sight.view.state == WorkerState::Running
+        sight.is_on_project && sight.view.pool.stage() == stage && sight.view.state == WorkerState::Running
     });
     let rest = |sight: &Sight| {
         let why = &sight.activity.resting.as_ref()?.why;

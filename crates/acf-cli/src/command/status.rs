@@ -256,7 +256,7 @@ mod tests {
             activity: Activity::default(),
             last_line: None,
             is_swept: false,
-            is_on_repository: true,
+            is_on_project: true,
         }
     }
 

@@ -4,6 +4,7 @@ use acf_core::issue::IssueKey;
 use acf_core::run::{Outcome, RunRecord, WorkerId};
 use acf_worker::config::Need;
 use acf_worker::foreground;
+use acf_worker::worker::StillHeld;
 use anyhow::anyhow;
 use serde::Serialize;
 
@@ -12,12 +13,13 @@ use crate::context::{Context, with_hint};
 use crate::error::{Exit, WithHint as _};
 use crate::ui::{Out, say};
 
-/// A run that was settled, or could not be.
+/// A run that was settled or could not be, or a claim that is left alone.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Row<'a> {
     Settled { dead: &'a WorkerId, record: &'a RunRecord },
     Unsettled { dead: &'a WorkerId, issue: &'a IssueKey, unsettled: &'a str },
+    Held { holder: &'a WorkerId, issue: &'a IssueKey, is_elsewhere: bool },
 }
 
 /// Settles expired claims, and those of workers that are known to be dead: those that are named, and those of
@@ -34,15 +36,19 @@ pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::
         return Err(anyhow!("worker {alive} runs on this machine"))
             .hint(format!("`acf stop {alive}` ends it"));
     }
-    let ended = known.into_iter().filter_map(|(id, has_ended)| has_ended.then_some(id));
+    let ended = known.iter().filter(|(_, has_ended)| **has_ended).map(|(id, _)| id.clone());
     let dead: Vec<_> = ended.chain(args.dead.iter().cloned()).collect();
     let swept = with_hint(foreground::sweep(&settings, context.environment(), &dead).await)?;
     let (settled, unsettled) = (&swept.settled, &swept.unsettled);
-    runtime.note_swept(dead.iter().filter(|id| unsettled.iter().all(|one| one.dead != **id)))?;
+    let is_swept = |id: &&WorkerId| {
+        unsettled.iter().all(|one| one.dead != **id) && swept.held.iter().all(|one| one.worker != **id)
+    };
+    runtime.note_swept(dead.iter().filter(is_swept))?;
     for one in unsettled {
         let why = settings.mask.apply(&one.why);
         say(format!("cannot settle {}, which worker {} left: {why}", one.issue, one.dead));
     }
+    let of_others = |one: &&StillHeld| one.is_elsewhere || !known.contains_key(&one.worker);
     let exit = if unsettled.is_empty() { Exit::Done } else { Exit::Failed };
     if args.output.json {
         let settled = settled.iter().map(|one| Row::Settled { dead: &one.dead, record: &one.record });
@@ -51,7 +57,12 @@ pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::
             issue: &one.issue,
             unsettled: &one.why,
         });
-        out.json(&settled.chain(unsettled).collect::<Vec<_>>())?;
+        let held = swept.held.iter().filter(of_others).map(|one| Row::Held {
+            holder: &one.worker,
+            issue: &one.issue,
+            is_elsewhere: one.is_elsewhere,
+        });
+        out.json(&settled.chain(unsettled).chain(held).collect::<Vec<_>>())?;
         return Ok(exit);
     }
     for one in settled {
@@ -66,7 +77,7 @@ pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::
     if settled.is_empty() && unsettled.is_empty() {
         say("nothing to settle");
     }
-    for one in &swept.held {
+    for one in swept.held.iter().filter(of_others) {
         let (issue, worker) = (&one.issue, &one.worker);
         say(if one.is_elsewhere {
             format!(

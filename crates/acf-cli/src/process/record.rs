@@ -30,9 +30,9 @@ pub(super) struct Order {
     pub(super) max_issues: Option<u32>,
     pub(super) exit_when_idle: bool,
     pub(super) started_at: Timestamp,
-    /// Which repository it works on, by a hash of its address.
+    /// Which project it works on, by a hash of its addresses.
     #[serde(default)]
-    pub(super) repository: Option<String>,
+    pub(super) project: Option<String>,
 }
 
 impl Order {
@@ -43,7 +43,7 @@ impl Order {
             max_issues: spec.max_issues,
             exit_when_idle: spec.exit_when_idle,
             started_at,
-            repository: None,
+            project: None,
         }
     }
 }

@@ -15,9 +15,12 @@ pub(super) struct Unmoved<'a> {
 /// Returns what landed last for an issue that nobody holds, if it has not been moved on since.
 pub(super) fn unmoved<'a>(issue: &Issue, history: &'a History) -> Option<Unmoved<'a>> {
     let record = history.records().last()?;
-    let Outcome::Landed { commit, branch, .. } = &record.outcome else { return None };
-    let is_as_left = issue.status == record.stage.working_status() || issue.has_label(label::BLOCKED);
-    is_as_left.then_some(Unmoved { record, commit, branch })
+    let Outcome::Landed { commit, branch, plan, .. } = &record.outcome else { return None };
+    // A run's end takes acf's assignment off, so that one which is there is a person's; and the label on an issue
+    // whose plan landed may be, too.
+    let is_as_left =
+        issue.status == record.stage.working_status() || issue.has_label(label::BLOCKED) && plan.is_none();
+    (is_as_left && issue.assignee.is_none()).then_some(Unmoved { record, commit, branch })
 }
 
 impl Unmoved<'_> {
@@ -91,12 +94,11 @@ mod tests {
                  its comments say why acf could not",
             ]
         );
-        let bare = Issue { assignee: Some("acf".into()), ..left(Status::InProgress, &[]) };
+        let bare = left(Status::InProgress, &[]);
         assert_eq!(
             told(&judged(&bare, &ClaimView::None, &runs)),
             [
                 "status In Progress → ",
-                "assigned to acf → ",
                 "its work has landed as 4be19c2 on main → move it to Done by hand: its comments say why acf could not",
             ]
         );
@@ -114,6 +116,9 @@ mod tests {
     #[test]
     fn an_issue_that_is_wanted_once_more_is_not_held_up_by_what_landed() {
         assert!(judged(&left(Status::ToDo, &[]), &ClaimView::None, &[landed(5)]).is_eligible());
+        let taken = Issue { assignee: Some("ann".into()), ..left(Status::InProgress, &[]) };
+        let words = told(&judged(&taken, &ClaimView::None, &[landed(5)])).join("\n");
+        assert!(!words.contains("has landed"), "a person works on it: {words}");
         let (worker, since) = (WorkerId::new("w7"), Timestamp::UNIX_EPOCH);
         let claim = ClaimView::Held { worker, since, place: Whereabouts::Here };
         for (claim, runs) in [(&claim, &[landed(5)][..]), (&ClaimView::None, &[landed(5), failed(6)])] {

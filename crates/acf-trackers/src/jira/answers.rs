@@ -266,6 +266,11 @@ impl RawIssue {
         self.fields.labels.clone().unwrap_or_default()
     }
 
+    /// Returns its labels as they are compared: Jira keeps `Needs-Plan` and `needs-plan` apart.
+    pub(super) fn canonical_labels(&self) -> BTreeSet<String> {
+        self.labels().iter().map(|name| label::canonical(name).to_owned()).collect()
+    }
+
     pub(super) fn place<'a>(&'a self, labels: &'a BTreeSet<String>) -> Place<'a> {
         let Fields { status, issuetype, .. } = &self.fields;
         Place { issue_type: &issuetype.id, status: &status.name, is_done: status.is_done(), labels }
@@ -274,7 +279,7 @@ impl RawIssue {
     /// Returns what it means to acf; `None` where its key is none.
     pub(super) fn meaning(&self, workflow: &Workflow, site: &Url) -> Option<Issue> {
         let key: IssueKey = self.key.parse().ok()?;
-        let labels = self.labels();
+        let labels = self.canonical_labels();
         let fields = &self.fields;
         let links = fields.issuelinks.as_deref().unwrap_or_default();
         Some(Issue {
@@ -283,8 +288,7 @@ impl RawIssue {
             summary: fields.summary.clone().unwrap_or_default(),
             description: fields.description.as_ref().map(to_markdown).unwrap_or_default(),
             status: workflow.status(&self.place(&labels)),
-            // Jira keeps `Needs-Plan` and `needs-plan` apart.
-            labels: labels.iter().map(|name| label::canonical(name).to_owned()).collect(),
+            labels,
             assignee: fields.assignee.as_ref().map(|account| account.account_id.clone()),
             blocked_by: links.iter().filter_map(Link::blocker).map(str::to_owned).collect(),
             identity: None,

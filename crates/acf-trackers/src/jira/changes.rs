@@ -37,7 +37,7 @@ impl Jira {
             last.and_then(|at| changes.get(at).map(|change| (at, change)))
         {
             let Move { add, remove_first, transition: name, remove_last } =
-                workflow.moves(&read.place(&present), to);
+                workflow.moves(&read.place(&read.canonical_labels()), to);
             edit.add(add);
             edit.remove(remove_first);
             after.remove(remove_last);

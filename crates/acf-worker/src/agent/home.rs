@@ -93,12 +93,16 @@ async fn settle_file(
         None => given.clone(),
     };
     let note = note_of(agent, given);
-    let is_known = match &note {
-        Some(note) => read(&note.path, place).await?.as_deref() == Some(note.contents.expose_secret()),
-        None => false,
+    let noted = match &note {
+        Some(note) => read(&note.path, place).await?,
+        None => None,
     };
+    let is_known =
+        noted.is_some() && noted.as_deref() == note.as_ref().map(|note| note.contents.expose_secret());
+    // acf has put there another one that it was given before.
+    let is_another = noted.is_some() && !is_known;
     if let Some(found) = read(&given.path, place).await? {
-        match agent.renewed(&known, &found, is_known) {
+        match agent.renewed(&known, &found, is_known).filter(|_| !is_another) {
             Some(renewed) => {
                 if !is_known {
                     warn_of_unknown(agent, given);

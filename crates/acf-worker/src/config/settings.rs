@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use acf_core::agent::AgentLimits;
 use acf_core::eligibility::Rules;
-use acf_core::issue::Stage;
+use acf_core::issue::{Stage, label};
 use acf_core::mask::Mask;
 use acf_core::run::{AttemptLimits, WorkerId};
 use tracing_subscriber::filter::Targets;
@@ -125,7 +125,7 @@ impl Prompts {
 /// How a worker behaves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkerSettings {
-    /// Its id; it is to make one up if there is none.
+    /// Its id, made up if none is given.
     pub id: WorkerId,
     /// The wait when there is no issue to take.
     pub no_issues_wait: Duration,
@@ -331,6 +331,7 @@ fn rules(reader: &mut Reader<'_>, tracker: Option<&Tracker>) -> Option<Rules> {
         // Labels that differ only in case are the same there, and its issues tell theirs in lower case.
         required_labels = required_labels.iter().map(|label| label.to_lowercase()).collect();
     }
+    let required_labels = required_labels.iter().map(|name| label::canonical(name).to_owned()).collect();
     let max_attempts = reader.count(&MAX_ATTEMPTS);
     let first_backoff = reader.wait(&RETRY_BACKOFF);
     Some(Rules {

@@ -20,6 +20,7 @@ impl Clerk {
         if let Err(error) = self.try_to_let_go(&mut unsettled).await {
             let why = chain(&error);
             tracing::warn!("cannot release what this worker still holds; it expires by itself: {why}");
+            unsettled = self.left().values().map(|left| left.record.issue.clone()).collect();
         }
         unsettled
     }

@@ -120,7 +120,10 @@ impl Worker {
                     self.around.observer.note(What::Idle { why: why.clone(), wait_secs, until: None });
                     told_why = why;
                     if patrol.exit_when_idle {
-                        return Ok(Life { issues, ending: Ending::Idle });
+                        return match self.fatigue.red_trunk() {
+                            Some(reason) => Err(WorkerError::Resting(reason)),
+                            None => Ok(Life { issues, ending: Ending::Idle }),
+                        };
                     }
                     wait
                 }

@@ -56,6 +56,8 @@ struct Met {
     broken_of: BTreeSet<IssueKey>,
     /// How many runs in a row have failed as the trunk fails its own gate.
     over_red_trunk: u32,
+    /// How the trunk fails it.
+    red_reason: Option<String>,
     rest: Option<Rest>,
     fault: Option<Fault>,
 }
@@ -92,7 +94,8 @@ impl Fatigue {
                 if failure.kind == FailureKind::BaseFailsGate
                     && met.over_red_trunk + 1 < TRIES_OVER_RED_TRUNK =>
             {
-                *met = Met { over_red_trunk: met.over_red_trunk + 1, ..Met::default() };
+                let red_reason = Some(failure.reason.clone());
+                *met = Met { over_red_trunk: met.over_red_trunk + 1, red_reason, ..Met::default() };
             }
             Outcome::Failed(failure) if failure.kind.is_fault_of_repository() => {
                 let is_of_gate = failure.kind == FailureKind::BaseFailsGate;
@@ -185,6 +188,7 @@ impl Worker {
                 if has_moved {
                     tracing::info!(%trunk, "the trunk has moved: taking issues again");
                 }
+                self.fatigue.is_mended();
                 None
             }
             Err(failure) if failure.kind.is_fault_of_repository() => {
@@ -224,6 +228,19 @@ impl Fatigue {
         } else {
             Look::NoNeed(rest)
         }
+    }
+
+    /// Takes note that the fault is no longer there. How long the next one is waited for stays as it is, until a
+    /// run goes well.
+    fn is_mended(&self) {
+        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (met.fault, met.rest, met.over_red_trunk) = (None, None, 0);
+    }
+
+    /// Returns how the trunk fails its own gate, as far as the last runs tell.
+    pub(super) fn red_trunk(&self) -> Option<String> {
+        let met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        met.red_reason.clone().filter(|_| met.over_red_trunk > 0)
     }
 
     /// Takes note that there still is a fault where the trunk is now.
@@ -467,6 +484,13 @@ mod tests {
         let stays =
             fatigue.stays(&Failure::of_base_gate("`make` exit 2", ""), &CommitId::new("base"), at(60));
         assert!(stays.why.ends_with("`acf implement KEY` tries an issue that mends it"), "{}", stays.why);
+        assert!(fatigue.red_trunk().is_some());
+        fatigue.is_mended();
+        assert!(
+            matches!(fatigue.look(&CommitId::new("moved"), at(61)), Look::NoNeed(None)),
+            "it is not looked at again"
+        );
+        assert_eq!(fatigue.red_trunk(), None);
 
         let fatigue = Fatigue::default();
         for _ in 0..5 {

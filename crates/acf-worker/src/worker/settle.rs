@@ -66,10 +66,10 @@ pub(super) struct PutOff {
 }
 
 /// A claim that this process holds on to though its run is over: the tracker could not be told yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Left {
     pub(super) version: Version,
-    record: RunRecord,
+    pub(super) record: RunRecord,
     pub(super) wip: Wip,
 }
 
@@ -152,7 +152,7 @@ impl Clerk {
                 }
                 continue;
             }
-            match self.settle_one(claim, version, left, survey).await {
+            match self.settle_one(claim, version, left.clone(), survey).await {
                 Ok(one) => {
                     self.put_off().remove(slug);
                     settlement.settled.extend(one);
@@ -171,7 +171,13 @@ impl Clerk {
                     }
                     settlement.unsettled.push(unsettled(why));
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What is known of an own run is known here only. It counts while the claim is as it was.
+                    if let Some(left) = left {
+                        self.left().entry(slug.clone()).or_insert(left);
+                    }
+                    return Err(error);
+                }
             }
         }
         Ok(settlement)

@@ -132,6 +132,10 @@ async fn a_login_of_which_nobody_knows_whose_it_is_replaces_none_that_never_ends
     home.settle("own", &claude("another one"), false).await;
     assert_eq!(home.access("own"), "another one");
 
+    home.put("own", "renewed of the other one", 3000);
+    home.settle("own", &claude("given"), false).await;
+    assert_eq!(home.access("own"), "given", "what is there comes from another one");
+
     home.put("newer", "newer than what was given", 2000);
     home.settle("newer", &claude("given"), false).await;
     assert_eq!(home.access("newer"), "newer than what was given");

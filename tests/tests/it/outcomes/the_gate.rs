@@ -20,7 +20,7 @@ fn assert_not_passed(verify: &str, directives: &[&str]) {
     let sandbox = Sandbox::builder().policy(&policy).todo(&format!("- [ ] a\n{lines}"));
     let sandbox = sandbox.file(".gitignore", "build/\nnode_modules/\n*.local\n").build();
     let factory = Factory::of(sandbox).with("MAX_ATTEMPTS", "1").with("RETRY_BACKOFF", "1h");
-    factory.drain().done();
+    factory.drain().refused(1);
     assert_eq!(ends(&factory, "TODO-1"), ["base_fails_gate"], "{directives:?}");
     assert_eq!(factory.sandbox().log(), ["First commit"]);
 }
@@ -51,7 +51,7 @@ fn is_not_passed_by_what_was_installed_in_a_home_where_it_has_a_new_one() {
     let ends_with = |home: &str| {
         let policy = PolicyFile::new().verify("test -e \"$HOME/.local/ok\"").max_fixes(0).gate_home(home);
         let factory = told_with(&policy, &[&["@write a.txt A", install]]).with("RETRY_BACKOFF", "1h");
-        factory.drain().done();
+        assert_eq!(factory.drain().code == Some(0), home == "worker");
         let left: Vec<_> = std::fs::read_dir(factory.checkouts()).unwrap().flatten().collect();
         assert!(left.is_empty(), "{left:?}");
         ends(&factory, "TODO-1")
