@@ -6,9 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use acf_worker::assembly::{self, OpenTracker, Repository, StartError};
-use acf_worker::config::{
-    self, AgentSettings, Factory, Flags, Layers, Need, Problems, Settings, TodoLocation, Tracker, variables,
-};
+use acf_worker::config::{self, AgentSettings, Factory, Flags, Layers, Need, Problems, Settings, variables};
 use anyhow::Context as _;
 use jiff::Timestamp;
 
@@ -144,15 +142,7 @@ impl Context {
 /// Makes the runtime know the project of those settings: its repository, where the claims are, and its tracker.
 fn on_project(runtime: ProcessRuntime, settings: &Settings) -> ProcessRuntime {
     let Some(repository) = &settings.repository else { return runtime };
-    let issues = match &settings.tracker {
-        Tracker::Todo(todo) => match &todo.location {
-            TodoLocation::Local(path) => path.display().to_string(),
-            TodoLocation::InRepository(path) => format!("git:{path}"),
-        },
-        Tracker::GitHub(github) => github.repository.to_string(),
-        Tracker::Jira(jira) => jira.project.clone(),
-    };
-    runtime.on_project(&[&repository.url, &*repository.ref_prefix, &issues].join("\n"))
+    runtime.on_project(&[&repository.url, &*repository.ref_prefix, &settings.tracker.place()].join("\n"))
 }
 
 /// Adds to a start error what a person can do about it.

@@ -14,9 +14,10 @@ pub mod ui;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use acf_core::fleet;
 use acf_core::issue::Stage;
 use acf_core::mask::Mask;
-use acf_core::runtime::{Pool, Runtime, WorkerState};
+use acf_core::runtime::{Pool, Runtime as _};
 use acf_worker::{config, signals};
 use anyhow::Context as _;
 
@@ -136,7 +137,10 @@ async fn pool(args: &SizeArgs, pool: Pool, context: &Context, out: &mut Out) -> 
     let looking = context.factory().and_then(|factory| Ok((context.runtime(&factory)?, factory)));
     let starts_some = match (&looking, args.size) {
         (_, None | Some(0)) => false,
-        (Ok((runtime, _)), Some(size)) => usize::from(size) > running(runtime, pool).await?,
+        (Ok((runtime, _)), Some(size)) => {
+            let actions = fleet::plan(&runtime.list().await?, pool, size.into());
+            actions.iter().any(|action| matches!(action, fleet::Action::Start(_)))
+        }
         (Err(_), Some(_)) => true,
     };
     let (runtime, factory) = if starts_some {
@@ -146,9 +150,4 @@ async fn pool(args: &SizeArgs, pool: Pool, context: &Context, out: &mut Out) -> 
         looking?
     };
     command::pool::run(args, pool, &factory, &runtime, out).await
-}
-
-async fn running(runtime: &impl Runtime, pool: Pool) -> anyhow::Result<usize> {
-    let workers = runtime.list().await?;
-    Ok(workers.iter().filter(|worker| worker.pool == pool && worker.state == WorkerState::Running).count())
 }

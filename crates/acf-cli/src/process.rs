@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use acf_core::eligibility::Whereabouts;
 use acf_core::fleet;
 use acf_core::run::WorkerId;
 use acf_core::runtime::{LogSource, LogStream, Runtime, RuntimeError, WorkerSpec, WorkerState, WorkerView};
@@ -152,15 +153,15 @@ impl ProcessRuntime {
         Ok(sights.collect())
     }
 
-    /// Returns the workers that are remembered, by whether they have ended. Whatever ended ones held is nobody's.
+    /// Returns where the workers are that are remembered. Whatever ended ones held is nobody's.
     ///
     /// # Errors
     /// [`RuntimeError::Other`].
-    pub fn known(&self) -> Result<BTreeMap<WorkerId, bool>, RuntimeError> {
+    pub fn known(&self) -> Result<BTreeMap<WorkerId, Whereabouts>, RuntimeError> {
         let all = self.registry.all().map_err(cannot("cannot list workers"))?.into_iter();
         let known = all.map(|(dir, record)| {
             let has_ended = matches!(dir.state(&record), WorkerState::Ended { .. });
-            (record.order.id, has_ended)
+            (record.order.id, if has_ended { Whereabouts::Ended } else { Whereabouts::Here })
         });
         Ok(known.collect())
     }

@@ -142,11 +142,7 @@ async fn judged(
         Some(repository) => {
             let (claims, clock) = (&*repository.claims, SystemClock::default());
             let known = context.runtime_for(settings)?.known()?;
-            let place = |worker: &WorkerId| match known.get(worker) {
-                Some(false) => Whereabouts::Here,
-                Some(true) => Whereabouts::Ended,
-                None => Whereabouts::Elsewhere,
-            };
+            let place = |worker: &WorkerId| known.get(worker).copied().unwrap_or(Whereabouts::Elsewhere);
             let mut verdict = explain(claims, &issue, stage, rules, &clock, &place).await?;
             if let Some(budget) = settings.daily_budget_usd {
                 verdict.findings.push(explain_budget(claims, budget, clock.now()).await?);

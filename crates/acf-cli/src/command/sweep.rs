@@ -1,5 +1,6 @@
 //! `acf sweep`: settles what dead workers left.
 
+use acf_core::eligibility::Whereabouts;
 use acf_core::issue::IssueKey;
 use acf_core::run::{Outcome, RunRecord, WorkerId};
 use acf_worker::config::Need;
@@ -32,11 +33,11 @@ pub async fn run(args: &SweepArgs, context: &Context, out: &mut Out) -> anyhow::
     let settings = context.settings(Need::Repository)?;
     let runtime = context.runtime_for(&settings)?;
     let known = runtime.known()?;
-    if let Some(alive) = args.dead.iter().find(|id| known.get(*id) == Some(&false)) {
+    if let Some(alive) = args.dead.iter().find(|id| known.get(*id) == Some(&Whereabouts::Here)) {
         return Err(anyhow!("worker {alive} runs on this machine"))
             .hint(format!("`acf stop {alive}` ends it"));
     }
-    let ended = known.iter().filter(|(_, has_ended)| **has_ended).map(|(id, _)| id.clone());
+    let ended = known.iter().filter(|(_, place)| **place == Whereabouts::Ended).map(|(id, _)| id.clone());
     let dead: Vec<_> = ended.chain(args.dead.iter().cloned()).collect();
     let swept = with_hint(foreground::sweep(&settings, context.environment(), &dead).await)?;
     let (settled, unsettled) = (&swept.settled, &swept.unsettled);

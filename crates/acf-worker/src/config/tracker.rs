@@ -57,6 +57,17 @@ impl Tracker {
         }
     }
 
+    /// Returns which of the service's trackers it is: a file, a repository, a project.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::Todo(Todo { location: TodoLocation::Local(path), .. }) => path.display().to_string(),
+            Self::Todo(Todo { location: TodoLocation::InRepository(path), .. }) => format!("git:{path}"),
+            Self::GitHub(github) => github.repository.to_string(),
+            Self::Jira(jira) => jira.project.clone(),
+        }
+    }
+
     /// Returns the key as this tracker writes it. A person need only type the number: the `#` of GitHub begins a
     /// comment in a shell, and what stands before the number elsewhere is known. Its case does not matter either.
     #[must_use]

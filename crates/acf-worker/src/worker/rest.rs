@@ -34,7 +34,7 @@ const LONGEST_AFTER_MOVE: Duration = Duration::from_secs(5 * 60);
 /// When runs of this many issues broke in a row, it is no longer taken for the issues' doing.
 const TOO_MANY_BROKE: usize = 3;
 /// So many runs in a row are tried over a trunk that fails its own gate: one of them may be to mend it.
-const TRIES_OVER_RED_TRUNK: u32 = 3;
+const TRIES_OVER_RED_TRUNK: usize = 3;
 
 /// Why no issue is taken, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +54,8 @@ struct Met {
     broken: u32,
     /// Whose runs have broken since one did not.
     broken_of: BTreeSet<IssueKey>,
-    /// How many runs in a row have failed as the trunk fails its own gate.
-    over_red_trunk: u32,
-    /// How the trunk fails it.
-    red_reason: Option<String>,
+    /// How the trunk fails its own gate, as the runs of late tell, one after the other.
+    red_trunk: Vec<String>,
     rest: Option<Rest>,
     fault: Option<Fault>,
 }
@@ -88,14 +86,16 @@ impl Fatigue {
                     None => format!("{reason}; asking again at {until:.0}, as no service named a time"),
                 };
                 met.rest = Some(Rest { why, until });
-                (met.fault, met.broken, met.broken_of, met.over_red_trunk) = (None, 0, BTreeSet::new(), 0);
+                (met.fault, met.broken, met.broken_of, met.red_trunk) =
+                    (None, 0, BTreeSet::new(), Vec::new());
             }
             Outcome::Failed(failure)
                 if failure.kind == FailureKind::BaseFailsGate
-                    && met.over_red_trunk + 1 < TRIES_OVER_RED_TRUNK =>
+                    && met.red_trunk.len() + 1 < TRIES_OVER_RED_TRUNK =>
             {
-                let red_reason = Some(failure.reason.clone());
-                *met = Met { over_red_trunk: met.over_red_trunk + 1, red_reason, ..Met::default() };
+                let mut red_trunk = std::mem::take(&mut met.red_trunk);
+                red_trunk.push(failure.reason.clone());
+                *met = Met { red_trunk, ..Met::default() };
             }
             Outcome::Failed(failure) if failure.kind.is_fault_of_repository() => {
                 let is_of_gate = failure.kind == FailureKind::BaseFailsGate;
@@ -126,7 +126,7 @@ impl Fatigue {
             }
             // It says nothing of either: a run that was interrupted, or that came to nothing.
             Outcome::Interrupted | Outcome::Withdrawn { .. }
-                if !met.broken_of.is_empty() || met.over_red_trunk > 0 => {}
+                if !met.broken_of.is_empty() || !met.red_trunk.is_empty() => {}
             _ => *met = Met::default(),
         }
     }
@@ -234,13 +234,12 @@ impl Fatigue {
     /// run goes well.
     fn is_mended(&self) {
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (met.fault, met.rest, met.over_red_trunk) = (None, None, 0);
+        (met.fault, met.rest, met.red_trunk) = (None, None, Vec::new());
     }
 
     /// Returns how the trunk fails its own gate, as far as the last runs tell.
     pub(super) fn red_trunk(&self) -> Option<String> {
-        let met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        met.red_reason.clone().filter(|_| met.over_red_trunk > 0)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).red_trunk.last().cloned()
     }
 
     /// Takes note that there still is a fault where the trunk is now.

@@ -85,9 +85,11 @@ impl Clerk {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what was left of a claim, if that is unchanged since.
-    fn take_left(&self, slug: &str, version: &Version) -> Option<Left> {
-        self.left().remove(slug).filter(|left| left.version == *version)
+    /// Returns what was left of a claim, if that is unchanged since; otherwise it is nobody's any more.
+    fn left_of(&self, slug: &str, version: &Version) -> Option<Left> {
+        let mut all = self.left();
+        all.retain(|other, left| other != slug || left.version == *version);
+        all.get(slug).cloned()
     }
 
     /// Settles every claim that has expired, that somebody has let go, that this process has left, or whose
@@ -135,7 +137,7 @@ impl Clerk {
             let is_free = claim.is_let_go || claim.is_expired(unchanged_for[slug], self.clock.now());
             let is_one_of_dead = |worker| dead.is_some_and(|dead| dead.contains(worker));
             let is_dead = is_one_of_dead(&claim.worker);
-            let left = self.take_left(slug, version);
+            let left = self.left_of(slug, version);
             if left.is_none() && claim.is_elsewhere(self.tracker.place().as_deref(), self.clock.now()) {
                 let (issue, worker) = (claim.issue.clone(), claim.worker.clone());
                 settlement.held.push(StillHeld { issue, worker, is_elsewhere: true });
@@ -152,9 +154,10 @@ impl Clerk {
                 }
                 continue;
             }
-            match self.settle_one(claim, version, left.clone(), survey).await {
+            match self.settle_one(claim, version, left, survey).await {
                 Ok(one) => {
                     self.put_off().remove(slug);
+                    self.left().remove(slug);
                     settlement.settled.extend(one);
                 }
                 // One issue that the tracker will not change must not keep anybody from the others.
@@ -171,13 +174,7 @@ impl Clerk {
                     }
                     settlement.unsettled.push(unsettled(why));
                 }
-                Err(error) => {
-                    // What is known of an own run is known here only. It counts while the claim is as it was.
-                    if let Some(left) = left {
-                        self.left().entry(slug.clone()).or_insert(left);
-                    }
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
         Ok(settlement)
@@ -230,8 +227,11 @@ impl Clerk {
             Err(ClaimError::Lost) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        // Of a run of its own, only this process knows how it ended.
+        // Of a run of its own, only this process knows how it ended: whatever fails from here on, it still does.
         let is_own = left.is_some();
+        if let Some(left) = &left {
+            self.leave(&held, left.record.clone(), left.wip.clone());
+        }
         let (record, wip) = match (&held.claim.state, left) {
             (ClaimState::Published { record }, _) => ((**record).clone(), Wip::Drop),
             (ClaimState::Working, Some(Left { record, wip, .. })) => {
@@ -254,7 +254,12 @@ impl Clerk {
         match self.claims.release(&lease.held, Some(&record), &wip).await {
             Ok(()) => {}
             Err(ClaimError::Lost) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if is_own {
+                    self.leave(&lease.held, record, wip);
+                }
+                return Err(error.into());
+            }
         }
         let (issue, runner, run) = (&claim.issue, claim.runner(), &record.run);
         if *runner == self.worker {
@@ -336,5 +341,33 @@ impl Clerk {
         let name = held.claim.record_name();
         let chain = BTreeMap::from([(name.clone(), tip.clone())]);
         Ok(History::new(self.claims.read_runs(&chain).await?.remove(&name).unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use acf_core::claim::ClaimStore as _;
+
+    use super::super::stubs::{self, Granted, Moved, Stubborn};
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_known_of_an_own_run_outlasts_a_remote_that_does_not_answer() {
+        let (claims, clock) = (Arc::new(Granted::default()), Arc::new(Moved::default()));
+        let tracker = Arc::new(Stubborn::new(stubs::issue(), []));
+        let ttl = Duration::from_secs(60 * 60);
+        let clerk = Clerk::new(claims.clone(), tracker, clock, WorkerId::new("w1"), ttl, 3);
+        let held = claims.take(stubs::held(60 * 60).claim, None, &Survey::default()).await.unwrap();
+        clerk.leave(&held, stubs::record(Outcome::Interrupted), Wip::Keep);
+
+        claims.fail_releases(1);
+        let failed = clerk.settle(&claims.survey().await.unwrap(), None).await;
+        assert!(matches!(failed, Err(WorkerError::Claims(ClaimError::Unreachable(_)))), "{failed:?}");
+        let settled = clerk.settle(&claims.survey().await.unwrap(), None).await.unwrap().settled;
+
+        assert_eq!(settled[0].record.outcome, Outcome::Interrupted, "it is not taken for a death");
+        assert!(clerk.left().is_empty());
     }
 }

@@ -134,9 +134,15 @@ impl ClaimStore for Renewals {
 pub(super) struct Granted {
     held: Mutex<Option<Claim>>,
     released: Mutex<Vec<Option<RunRecord>>>,
+    hiccups: Mutex<u32>,
 }
 
 impl Granted {
+    /// Makes that many releases fail before one works.
+    pub(super) fn fail_releases(&self, times: u32) {
+        *self.hiccups.lock().unwrap() = times;
+    }
+
     /// Returns the records that claims were released with.
     pub(super) fn released(&self) -> Vec<Option<RunRecord>> {
         self.released.lock().unwrap().clone()
@@ -189,6 +195,11 @@ impl ClaimStore for Granted {
     }
 
     async fn release(&self, _: &Held, record: Option<&RunRecord>, _: &Wip) -> Result<(), ClaimError> {
+        let mut hiccups = self.hiccups.lock().unwrap();
+        if let Some(left) = hiccups.checked_sub(1) {
+            *hiccups = left;
+            return Err(no_route());
+        }
         *self.held.lock().unwrap() = None;
         self.released.lock().unwrap().push(record.cloned());
         Ok(())

@@ -47,9 +47,8 @@ fn slow_first_time(policy: &PolicyFile) -> Factory {
     factory.with("SEEN", seen.to_str().unwrap())
 }
 
-#[test]
-fn during_the_gate_the_work_is_saved_and_lands_later() {
-    let factory = slow_first_time(&PolicyFile::new().verify(FIRST_TIME));
+#[track_caller]
+fn is_stopped_at_the_repositorys_commands(factory: &Factory) {
     let found = factory.sandbox().todo_text();
     let mut worker = factory.start("w-stopped", &[]);
     worker.says("gate: ready");
@@ -57,7 +56,13 @@ fn during_the_gate_the_work_is_saved_and_lands_later() {
     let said = worker.ended();
 
     assert_eq!(said.code, Some(0), "{}", said.stderr);
-    assert_interrupted(&factory, &found);
+    assert_interrupted(factory, &found);
+}
+
+#[test]
+fn during_the_gate_the_work_is_saved_and_lands_later() {
+    let factory = slow_first_time(&PolicyFile::new().verify(FIRST_TIME));
+    is_stopped_at_the_repositorys_commands(&factory);
     assert_eq!(factory.kept("a.txt").as_deref(), Some("A\n"));
     factory.drain().done();
     assert_eq!(assert_landed(&factory), ["a.txt"]);
@@ -66,14 +71,7 @@ fn during_the_gate_the_work_is_saved_and_lands_later() {
 #[test]
 fn during_the_set_up_the_issue_is_given_back() {
     let factory = slow_first_time(&PolicyFile::new().setup(FIRST_TIME));
-    let found = factory.sandbox().todo_text();
-    let mut worker = factory.start("w-stopped", &[]);
-    worker.says("gate: ready");
-    worker.signal(Signal::TERM);
-    let said = worker.ended();
-
-    assert_eq!(said.code, Some(0), "{}", said.stderr);
-    assert_interrupted(&factory, &found);
+    is_stopped_at_the_repositorys_commands(&factory);
     assert_eq!(factory.sandbox().refs("refs/acf/wip"), NOTHING);
     factory.drain().done();
     assert_eq!(assert_landed(&factory), ["a.txt"]);
